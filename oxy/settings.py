@@ -1,0 +1,193 @@
+"""Settings of Oxy, from the environment; the names are the contract of `docs/architecture.md`.
+
+A setting that cannot be used ends the process with one sentence, before anything else has started.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import environ
+from django.utils.translation import gettext_lazy as _
+
+from oxy.logs import logging_config
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR_DIR = BASE_DIR / "var"
+
+env = environ.Env()
+environ.Env.read_env(str(BASE_DIR / ".env")) if (BASE_DIR / ".env").exists() else None
+environ.Env.read_env(str(VAR_DIR / "local.env")) if (VAR_DIR / "local.env").exists() else None
+
+
+def refuse(sentence: str) -> NoReturn:
+    """End the process with a sentence on standard error and status 1."""
+    sys.exit(f"oxy: {sentence}")
+
+
+def read_database() -> dict[str, Any]:
+    """The default database: DATABASE_URL, or SQLite under var/ (options measured in docs/architecture.md)."""
+    VAR_DIR.mkdir(exist_ok=True)
+    try:
+        config: dict[str, Any] = env.db_url("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'oxy.sqlite3'}")
+    except (ValueError, environ.ImproperlyConfigured):
+        refuse("DATABASE_URL cannot be read. It looks like postgres://user:password@host:5432/name.")
+    if config["ENGINE"].endswith("sqlite3"):
+        config["OPTIONS"] = {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;",
+        }
+    else:
+        config["CONN_HEALTH_CHECKS"] = True
+        config.setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
+    config["CONN_MAX_AGE"] = 60
+    return config
+
+
+# --- the process -------------------------------------------------------------
+
+DEBUG = env.bool("DEBUG", default=False)
+SECRET_KEY = env.str("SECRET_KEY", default="only-for-debug" if DEBUG else "")
+if not SECRET_KEY:
+    refuse("SECRET_KEY is not set. Set it to a long random text, or start with `make run`, which makes one.")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = [f"https://{host.lstrip('.')}" for host in ALLOWED_HOSTS if host != "*"]
+PORT = env.int("PORT", default=8000)
+
+# --- sessions ----------------------------------------------------------------
+
+OXY_ENCRYPTION_KEYS = env.list("OXY_ENCRYPTION_KEYS", default=[])
+if not OXY_ENCRYPTION_KEYS:
+    if not DEBUG:
+        refuse(
+            "OXY_ENCRYPTION_KEYS is not set. Stored sessions are encrypted with it: set the key that was used before, "
+            "or, for a new installation, one that `python manage.py generate_key` prints (with DEBUG=1)."
+        )
+    OXY_ENCRYPTION_KEYS = ["b25seS1mb3ItZGVidWctbmV2ZXItaW4tcHJvZHVjdCE="]
+WHATSAPP_SESSION_PATH = env.str("WHATSAPP_SESSION_PATH", default="") or env.str("AUTH_DIR", default="")
+OXY_HOST_CAPACITY = env.int("OXY_HOST_CAPACITY", default=300)
+OXY_ENGINE_CAPACITY = env.int("OXY_ENGINE_CAPACITY", default=50)
+OXY_SIMULATOR = env.bool("OXY_SIMULATOR", default=False)
+OXY_SIMULATOR_ROOT = env.str("OXY_SIMULATOR_ROOT", default="") if OXY_SIMULATOR else ""
+OXY_SIMULATOR_CONTROL = env.str("OXY_SIMULATOR_CONTROL", default="") if OXY_SIMULATOR else ""
+
+# --- Django ------------------------------------------------------------------
+
+ROOT_URLCONF = "oxy.urls"
+ASGI_APPLICATION = "oxy.asgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+DATABASES = {"default": read_database()}
+REDIS_URL = env.str("REDIS_URL", default="")
+CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
+    "default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
+    if REDIS_URL
+    else {"BACKEND": "sessions_app.channel_layer.DatabaseChannelLayer"}
+}
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "channels",
+    "csp",
+    "django_htmx",
+    "django_q",
+    "sessions_app",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "sessions_app.context.console",
+            ],
+        },
+    },
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+LOGIN_URL = "oxy-login"
+LOGIN_REDIRECT_URL = "oxy-sessions"
+LOGOUT_REDIRECT_URL = "oxy-login"
+
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", _("English")), ("pt-br", _("Brazilian Portuguese"))]
+LOCALE_PATHS = [BASE_DIR / "locale"]
+USE_I18N = True
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = BASE_DIR / "staticfiles"
+# Without a collectstatic run (a fresh clone, a test) files are served from where they lie.
+WHITENOISE_USE_FINDERS = not STATIC_ROOT.exists()
+
+# --- security ----------------------------------------------------------------
+
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+BEHIND_HTTPS = env.bool("BEHIND_HTTPS", default=bool({"RAILWAY_ENVIRONMENT", "RENDER"} & set(env.ENVIRON)))
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_HTTPS
+SECURE_SSL_REDIRECT = False  # the platform's edge redirects; its health check speaks plain HTTP
+SECURE_HSTS_SECONDS = 31_536_000 if BEHIND_HTTPS else 0
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "object-src": ["'none'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+        "form-action": ["'self'"],
+    },
+}
+
+# --- the worker --------------------------------------------------------------
+
+Q_CLUSTER = {
+    "name": "oxy",
+    "orm": "default",
+    "workers": env.int("OXY_WORKERS", default=3),
+    "poll": 0.5,
+    # A short task is done within a minute; the one long task overrides this with timeout=-1. `retry` must exceed every
+    # timeout, else a second copy starts (docs/architecture.md, "The queue").
+    "timeout": 60,
+    "retry": 90,
+    "max_attempts": 1,
+    "ack_failures": True,
+    "catch_up": False,
+    "save_limit": 100,
+    "label": "Background tasks",
+}
+
+LOGGING = logging_config(debug=DEBUG)

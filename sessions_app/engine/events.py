@@ -1,0 +1,347 @@
+"""What hosts and engines say to each other: commands in the imperative, events in the past tense, all frozen.
+
+`encode()` gives one line of JSON without a newline, `decode()` its inverse. Bytes travel as base64. The field `session` is a
+session's public id; `epoch` is the lease's fencing number under which the engine runs it, so that a late event of an
+earlier runner can be told from a fresh one. Times are Unix seconds, spans seconds.
+
+Texts and codes are hidden from `repr()`: a QR code holds a secret, a message is somebody's.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+# --- commands: host → engine --------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareStore:
+    """Make or migrate the library's tables in the file `path`; answered by `StorePrepared`."""
+
+    session: str
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartClient:
+    """Run the session of the live store `path`. Without credentials in it, a pairing round begins at once.
+
+    `spool` is the file that its events are appended to. The engine disconnects it when `lease_seconds` pass
+    without a `RenewLease`. `presence_online`: mark the account online once connected.
+    """
+
+    session: str
+    epoch: int
+    path: str
+    spool: str
+    lease_seconds: float
+    proxy_url: str = field(default="", repr=False)
+    device_name: str = "Oxy"
+    presence_online: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopClient:
+    """Close the session's socket; answered by `ClientStopped`."""
+
+    session: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogOut:
+    """Unlink the device at WhatsApp, then stop; answered by `LoggedOut`, or `CommandFailed`."""
+
+    session: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestPairingCode:
+    """Ask WhatsApp for a code that the phone with this number (E.164 digits, no plus) can type; answered by
+    `PairingCodeIssued`, or `CommandFailed`. Works only while a QR round is on."""
+
+    session: str
+    phone: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SendText:
+    """Send a text to a JID or a phone number; answered by `MessageSent`, or `CommandFailed` with `ref`."""
+
+    session: str
+    ref: str
+    to: str = field(repr=False)
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenewLease:
+    """How long each lease still runs, in seconds from now: {session: seconds}."""
+
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShutDown:
+    """Stop every client and exit."""
+
+
+# --- events: engine → host ----------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineStarted:
+    """The library is loaded. `library` is neonize's version, `whatsapp_version` the web version that it claims."""
+
+    pid: int
+    library: str
+    whatsapp_version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StorePrepared:
+    """Answer to `PrepareStore`; `error` is a sentence, or empty."""
+
+    session: str
+    error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpoolGrew:
+    """The session's spool has something new: the only thing that a handler of the library rings the pipe with."""
+
+    session: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandFailed:
+    """A command could not be done; `error` is a sentence, without secrets."""
+
+    session: str
+    command: str
+    error: str
+    ref: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageSent:
+    """WhatsApp has taken a message: its id there, and the server's time."""
+
+    session: str
+    ref: str
+    message_id: str
+    timestamp: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairingCodeIssued:
+    session: str
+    code: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientStopped:
+    """The client's run is over: its socket is closed. `error` is what `connect()` raised, or empty; `leaked` says that the
+    library left threads behind (a stop in the QR phase), so that the host can recycle the engine in time."""
+
+    session: str
+    epoch: int
+    error: str = ""
+    leaked: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeaseRanOut:
+    """The dead man's switch: the session was disconnected because nobody renewed its lease."""
+
+    session: str
+    epoch: int
+
+
+# --- events of WhatsApp: engine → spool → host ---------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpoolEvent:
+    """Base of everything that comes through the spool: `at` is when the engine heard it."""
+
+    session: str
+    epoch: int
+    at: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class QrIssued(SpoolEvent):
+    code: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairingRoundEnded(SpoolEvent):
+    """The end of a pairing round by the library's own name: `success`, `timeout`, `error`, `err-client-outdated`,
+    `err-unexpected-state`, `passkey-request`, ... (docs/architecture.md)."""
+
+    outcome: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paired(SpoolEvent):
+    """A phone has linked the device: JIDs as `user:device@server`."""
+
+    jid: str
+    lid: str = ""
+    platform: str = ""
+    business_name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connected(SpoolEvent):
+    """`push_name` is the account's own name, where it is known by now."""
+
+    jid: str = ""
+    lid: str = ""
+    push_name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disconnected(SpoolEvent):
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggedOut(SpoolEvent):
+    """WhatsApp says that the device is gone (`code` 401, 403, 406, ...), or a `LogOut` command was done (`code` 0)."""
+
+    code: int = 0
+    on_connect: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replaced(SpoolEvent):
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class TemporarilyBanned(SpoolEvent):
+    code: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientOutdated(SpoolEvent):
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectFailed(SpoolEvent):
+    """WhatsApp refused a login for a reason that may pass (`code` 500, 503, ...)."""
+
+    code: int
+    message: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamErrored(SpoolEvent):
+    code: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepAliveTimedOut(SpoolEvent):
+    error_count: int
+    last_success: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepAliveRestored(SpoolEvent):
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfflineSyncCompleted(SpoolEvent):
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageReceived(SpoolEvent):
+    """`chat`, `sender`: JIDs without device; `sender_alt` the same person's other address (phone number for a LID, and the
+    reverse), where known. `kind` is the protobuf's field name (`conversation`, `imageMessage`, ...). `raw` is the library's
+    protobuf event. `from_me`: sent from another device of the same account."""
+
+    message_id: str
+    chat: str
+    sender: str = field(repr=False)
+    sender_alt: str = field(default="", repr=False)
+    push_name: str = field(default="", repr=False)
+    from_me: bool = False
+    is_group: bool = False
+    timestamp: int = 0
+    kind: str = "text"
+    text: str = field(default="", repr=False)
+    raw: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageUndecryptable(SpoolEvent):
+    message_id: str
+    chat: str
+    sender: str = field(repr=False)
+    timestamp: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReceiptReceived(SpoolEvent):
+    """`kind` as WhatsApp names it: `delivered` for the empty type, `read`, `played`, `retry`, `sender`, ..."""
+
+    chat: str
+    sender: str = field(repr=False)
+    message_ids: tuple[str, ...] = ()
+    kind: str = "delivered"
+    timestamp: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnknownHappened(SpoolEvent):
+    """Something the engine does not translate: its type's name, for the log."""
+
+    name: str
+
+
+Message = Any  # any dataclass of this module
+
+_TYPES: dict[str, type] = {
+    name: value
+    for name, value in list(globals().items())
+    if isinstance(value, type) and dataclasses.is_dataclass(value)
+}
+
+
+class BadMessage(ValueError):
+    """A line that is not one of ours."""
+
+
+def encode(message: Message) -> bytes:
+    """One line of JSON, without its newline."""
+    fields = {name: _to_json(value) for name, value in vars(message).items()}
+    return json.dumps({"type": type(message).__name__, **fields}, separators=(",", ":")).encode()
+
+
+def decode(line: bytes) -> Message:
+    """The inverse of `encode`; raises `BadMessage`, which never quotes the line."""
+    try:
+        fields = json.loads(line)
+        kind = _TYPES[fields.pop("type")]
+        return kind(**{name: _from_json(value) for name, value in fields.items()})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadMessage(f"not a message of an engine: {type(error).__name__}, {len(line)} bytes") from None
+
+
+def _to_json(value: Any) -> Any:
+    return {"base64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
+
+
+def _from_json(value: Any) -> Any:
+    if isinstance(value, dict) and value.keys() == {"base64"}:
+        return base64.b64decode(value["base64"])
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,130 @@
+"""Why a session is as it is: reason code → a sentence for people, what to do next, and whether trying again can help.
+
+The codes are stable and stored; the sentences are English source texts for gettext (`templatetags` and `models` translate
+them). Nobody else compares codes to decide whether to retry: `retries()` does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Reason codes, kebab case."""
+
+    NONE = ""
+    WAITING_FOR_HOST = "waiting-for-host"
+    ASKED = "asked"
+    SCANNED = "scanned"
+    PAIRING_TIMED_OUT = "pairing-timed-out"
+    PAIRING_INTERRUPTED = "pairing-interrupted"
+    PAIRING_REFUSED = "pairing-refused"
+    PASSKEY_NEEDED = "passkey-needed"
+    WHATSAPP_UNREACHABLE = "whatsapp-unreachable"
+    CONNECTION_CUT = "connection-cut"
+    CONNECT_TIMED_OUT = "connect-timed-out"
+    NOT_ANSWERING = "not-answering"
+    WHATSAPP_ERROR = "whatsapp-error"
+    ENGINE_DIED = "engine-died"
+    HOST_STOPPED = "host-stopped"
+    LEASE_LOST = "lease-lost"
+    STORAGE_UNAVAILABLE = "storage-unavailable"
+    VAULT_UNREADABLE = "vault-unreadable"
+    LIVE_STORE_BROKEN = "live-store-broken"
+    CREDENTIALS_VANISHED = "credentials-vanished"
+    UNLINKED = "unlinked"
+    LOGGED_OUT_HERE = "logged-out-here"
+    STREAM_REPLACED = "stream-replaced"
+    TEMPORARILY_BANNED = "temporarily-banned"
+    CLIENT_OUTDATED = "client-outdated"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a person reads: `sentence` says what happened, `action` what to do next ("" where nothing is needed)."""
+
+    sentence: str
+    action: str = ""
+    retries: bool = False
+
+
+EXPLANATIONS: dict[Reason, Explanation] = {
+    Reason.NONE: Explanation(""),
+    Reason.WAITING_FOR_HOST: Explanation(
+        "Waiting for a worker to take this session.",
+        "If this lasts longer than a few seconds, check that a worker is running.",
+        retries=True,
+    ),
+    Reason.ASKED: Explanation("A person or a program asked for it."),
+    Reason.SCANNED: Explanation("A phone has scanned the code; the session is being linked."),
+    Reason.PAIRING_TIMED_OUT: Explanation("No phone scanned a code in time.", "Start a new round and scan again."),
+    Reason.PAIRING_INTERRUPTED: Explanation(
+        "The connection to WhatsApp broke while codes were shown.", "Start a new round."
+    ),
+    Reason.PAIRING_REFUSED: Explanation(
+        "WhatsApp refused to link a device now.", "Wait a few minutes, then start a new round."
+    ),
+    Reason.PASSKEY_NEEDED: Explanation(
+        "WhatsApp asks this account for a passkey before it links a device, and a server cannot answer that.",
+        "On the phone, open Settings > Account > Passkeys and remove the passkey, then start a new round.",
+    ),
+    Reason.WHATSAPP_UNREACHABLE: Explanation(
+        "WhatsApp could not be reached.", "Check this server's internet connection and proxy.", retries=True
+    ),
+    Reason.CONNECTION_CUT: Explanation("The connection to WhatsApp was cut.", retries=True),
+    Reason.CONNECT_TIMED_OUT: Explanation("WhatsApp did not let the session in within a minute.", retries=True),
+    Reason.NOT_ANSWERING: Explanation("The connection is open, but WhatsApp does not answer.", retries=True),
+    Reason.WHATSAPP_ERROR: Explanation("WhatsApp reported an error of its own.", retries=True),
+    Reason.ENGINE_DIED: Explanation(
+        "The process that held the connection died; it is being started again.", retries=True
+    ),
+    Reason.HOST_STOPPED: Explanation("The worker was stopped; another one takes over.", retries=True),
+    Reason.LEASE_LOST: Explanation("Another worker has taken over this session.", retries=True),
+    Reason.STORAGE_UNAVAILABLE: Explanation(
+        "The database could not be reached, so the session was stopped to protect it.",
+        "Nothing is lost: it starts again when the database is back.",
+        retries=True,
+    ),
+    Reason.VAULT_UNREADABLE: Explanation(
+        "The stored credentials cannot be read, so nothing was changed.",
+        "Check OXY_ENCRYPTION_KEYS and the database, then start the session. Do not pair again before that.",
+    ),
+    Reason.LIVE_STORE_BROKEN: Explanation(
+        "The session's working file could not be prepared.",
+        "Check the free space and the rights of the session path, then start the session.",
+    ),
+    Reason.CREDENTIALS_VANISHED: Explanation(
+        "The working file lost its credentials without a word from WhatsApp; the stored copy was kept.",
+        "Start the session: it is rebuilt from the stored copy.",
+    ),
+    Reason.UNLINKED: Explanation(
+        "The phone unlinked this device, or WhatsApp did.", "Start the session and scan the code again."
+    ),
+    Reason.LOGGED_OUT_HERE: Explanation("The session was logged out from here.", "Start it to pair again."),
+    Reason.STREAM_REPLACED: Explanation(
+        "Another program connected with the same credentials.",
+        "Stop the other program, then start this session.",
+    ),
+    Reason.TEMPORARILY_BANNED: Explanation(
+        "WhatsApp has blocked this account for some time.",
+        "It connects again by itself when the block ends. Send fewer messages to people who have not written first.",
+    ),
+    Reason.CLIENT_OUTDATED: Explanation(
+        "WhatsApp no longer accepts this version of the client library.",
+        "Install a newer release of Oxy (package neonize), then start the session.",
+    ),
+}
+
+
+def explain(code: str) -> Explanation:
+    """The explanation of a stored code; an unknown code explains itself, so that an old row never breaks a page."""
+    try:
+        return EXPLANATIONS[Reason(code)]
+    except ValueError:
+        return Explanation(code)
+
+
+def retries(reason: Reason) -> bool:
+    """Whether a host should try again by itself after this."""
+    return EXPLANATIONS[reason].retries

@@ -1,0 +1,5 @@
+"""URLs of the console."""
+
+from __future__ import annotations
+
+urlpatterns: list = []
