@@ -1,0 +1,9 @@
+"""Signal, as WhatsApp uses it, for simulated phones: one `SignalState` a device, wire-compatible with libsignal."""
+
+from __future__ import annotations
+
+from .errors import DuplicateMessage, NoSenderKey, NoSession, SignalError
+from .session import PreKeyBundle
+from .state import PublicKeys, SignalState
+
+__all__ = ["DuplicateMessage", "NoSenderKey", "NoSession", "PreKeyBundle", "PublicKeys", "SignalError", "SignalState"]
