@@ -256,6 +256,16 @@ class AuthBlob(models.Model):
         return self.data_key
 
 
+class LayerMessage(models.Model):
+    """News on its way between processes (`channel_layer`): all of it on SQLite, what NOTIFY cannot carry on PostgreSQL. Gone after a minute."""
+
+    body = models.TextField()
+    created_at = models.DateTimeField(db_default=Now(), db_index=True)
+
+    def __str__(self) -> str:
+        return f"news {self.pk}"
+
+
 class VaultCheck(models.Model):
     """A known text sealed with each encryption key in use: a wrong key is found at start, not at the first read."""
 
@@ -435,6 +445,7 @@ __all__ = [
     "AuthBlob",
     "Backup",
     "Host",
+    "LayerMessage",
     "Message",
     "NotAllowed",
     "PairingRound",
