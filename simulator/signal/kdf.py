@@ -78,14 +78,13 @@ class ReceivingChain(SendingChain):
                 raise DuplicateMessage(f"Message {counter} of this chain was read before.")
             return self.skipped.pop(counter)
         if counter - self.index > MAX_SKIPPED:
-            raise SignalError(
-                f"{counter - self.index} messages are missing before this one; the limit is {MAX_SKIPPED}."
-            )
+            raise SignalError(f"More than {MAX_SKIPPED} messages before this one are missing.")
         while self.index < counter:
             at = self.index
             self.skipped[at] = self.step()
         while len(self.skipped) > MAX_SKIPPED:
-            del self.skipped[min(self.skipped)]
+            # They are in ascending order, as they were skipped.
+            del self.skipped[next(iter(self.skipped))]
         return self.step()
 
     def copy(self) -> ReceivingChain:

@@ -21,8 +21,9 @@ from . import kdf
 from .errors import SignalError
 from .keys import KEY_SIZE, SIGNATURE_SIZE, with_type, without_type
 
-#: Message version 3 in the high half, the newest that the sender speaks (3) in the low half.
-VERSION = bytes([3 << 4 | 3])
+#: The version byte: the message's version in the high half, the newest that its sender speaks in the low half.
+VERSION = 3
+VERSION_BYTE = bytes([VERSION << 4 | VERSION])
 MAC_SIZE = 8
 
 _BYTES = FieldDescriptorProto.TYPE_BYTES
@@ -61,7 +62,7 @@ def _declare() -> dict[str, Any]:
             message.field.add(name=field_name, number=number, type=kind, label=FieldDescriptorProto.LABEL_OPTIONAL)
     # A pool of our own: the default one is shared by the whole process, where a client library may declare the same.
     pool = DescriptorPool()
-    pool.Add(file)  # type: ignore[no-untyped-call]
+    pool.Add(file)
     return {name: GetMessageClass(pool.FindMessageTypeByName(f"signal.{name}")) for name in _FIELDS}
 
 
@@ -70,13 +71,13 @@ _CLASSES = _declare()
 
 def _encode(name: str, **values: Any) -> bytes:
     data: bytes = _CLASSES[name](**values).SerializeToString()
-    return VERSION + data
+    return VERSION_BYTE + data
 
 
 def _decode(name: str, data: bytes, *, optional: str | None = None) -> Any:
     """The protobuf in `data`, which begins with the version byte; every field but `optional` must be there."""
-    if data[:1] != VERSION:
-        raise SignalError(f"{name}: a version other than 3, or no message at all.")
+    if not data or data[0] >> 4 != VERSION:
+        raise SignalError(f"{name}: a version other than {VERSION}, or no message at all.")
     message = _CLASSES[name]()
     try:
         message.ParseFromString(data[1:])

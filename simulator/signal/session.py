@@ -13,8 +13,8 @@ from simulator.curve import KeyPair, signature_is_valid
 
 from . import kdf
 from .errors import SignalError
-from .keys import agree, with_type
 from .kdf import ReceivingChain, SendingChain
+from .keys import agree, with_type
 from .messages import PreKeySignalMessage, ReceivedSignalMessage, SignalMessage
 
 #: How many of the peer's ratchet keys stay readable, for messages that arrive late (libsignal's number).
@@ -124,17 +124,20 @@ class Session:
         return message.seal(mac_key, sender=identity.public, receiver=self.remote_identity)
 
     def decrypt(self, identity: KeyPair, message: ReceivedSignalMessage) -> bytes:
-        chain = self.receiving.get(message.ratchet_key) or self._turn(message.ratchet_key)
+        turn = message.ratchet_key not in self.receiving
+        if turn:
+            self.receiving[message.ratchet_key] = ReceivingChain(self._ratchet_step(message.ratchet_key))
+        chain = self.receiving[message.ratchet_key]
         cipher_key, mac_key, iv = _message_keys(chain.seed_of(message.counter))
         message.check(mac_key, sender=self.remote_identity, receiver=identity.public)
         plaintext = kdf.decrypt_cbc(cipher_key, iv, message.ciphertext)
+        if turn:
+            self._answer_with_new_key(message.ratchet_key)
         self.pending = None
         return plaintext
 
-    def _turn(self, their_ratchet: bytes) -> ReceivingChain:
-        """The peer has a new ratchet key: a receiving chain for it, and a new sending chain with a new key of ours."""
-        chain = ReceivingChain(self._ratchet_step(their_ratchet))
-        self.receiving[their_ratchet] = chain
+    def _answer_with_new_key(self, their_ratchet: bytes) -> None:
+        """The peer has turned to a new ratchet key: so do we, with a sending chain against it."""
         if len(self.receiving) > MAX_RECEIVING_CHAINS:
             del self.receiving[next(iter(self.receiving))]
         sent = self.sending.index if self.sending else 0
@@ -142,7 +145,6 @@ class Session:
         self.previous_counter = max(sent - 1, 0)
         self.ratchet = KeyPair.generate()
         self.sending = SendingChain(self._ratchet_step(their_ratchet))
-        return chain
 
     def _ratchet_step(self, their_ratchet: bytes) -> bytes:
         """Mix a new agreement into the root key; returns the first key of the chain that it opens."""

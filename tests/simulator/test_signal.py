@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -14,24 +15,21 @@ from simulator.signal.kdf import MAX_SKIPPED
 ANA, BIA = "5511987650001:0", "123456_1:3"
 
 Wire = tuple[str, bytes]
+Pair = tuple[SignalState, SignalState]
 
 
-def pair() -> tuple[SignalState, SignalState]:
+def pair() -> Pair:
     """Ana, who has begun a session with Bia, and Bia, who knows nothing of it yet."""
     ana, bia = SignalState.generate(3), SignalState.generate(3)
     ana.start_session(BIA, bia.bundle().with_prekey(2))
     return ana, bia
 
 
-def talking_pair() -> tuple[SignalState, SignalState]:
+def talking_pair() -> Pair:
     ana, bia = pair()
     bia.decrypt(ANA, *ana.encrypt(BIA, b"oi"))
     ana.decrypt(BIA, *bia.encrypt(ANA, b"oi!"))
     return ana, bia
-
-
-def snapshot(state: SignalState) -> str:
-    return state.to_json()
 
 
 def test_the_first_messages_are_pkmsg_until_the_peer_has_answered() -> None:
@@ -51,7 +49,7 @@ def test_the_first_messages_are_pkmsg_until_the_peer_has_answered() -> None:
 def test_a_one_time_prekey_is_gone_once_it_was_used() -> None:
     ana, bia = pair()
     carla = SignalState.generate(0)
-    carla.start_session(BIA, SignalState.bundle(bia).with_prekey(2))
+    carla.start_session(BIA, bia.bundle().with_prekey(2))
 
     bia.decrypt(ANA, *ana.encrypt(BIA, b"oi"))
 
@@ -114,18 +112,18 @@ def test_a_message_is_read_once() -> None:
     wires.append(ana.encrypt(BIA, b"plain"))
     bia.decrypt(ANA, *wires[-1])
 
-    before = snapshot(bia)
+    before = bia.to_json()
     for wire in wires:
         with pytest.raises(DuplicateMessage):
             bia.decrypt(ANA, *wire)
-    assert snapshot(bia) == before
+    assert bia.to_json() == before
 
 
-@pytest.mark.parametrize("talk", [pair, talking_pair])
-def test_a_changed_bit_anywhere_is_refused_and_changes_nothing(talk: object) -> None:
-    ana, bia = talk()  # type: ignore[operator]
+@pytest.mark.parametrize("make_pair", [pair, talking_pair])
+def test_a_changed_bit_anywhere_is_refused_and_changes_nothing(make_pair: Callable[[], Pair]) -> None:
+    ana, bia = make_pair()
     kind, wire = ana.encrypt(BIA, b"oi")
-    before = snapshot(bia)
+    before = bia.to_json()
 
     for position in range(len(wire)):
         broken = bytearray(wire)
@@ -133,7 +131,7 @@ def test_a_changed_bit_anywhere_is_refused_and_changes_nothing(talk: object) -> 
         try:
             plaintext = bia.decrypt(ANA, kind, bytes(broken))
         except SignalError:
-            assert snapshot(bia) == before
+            assert bia.to_json() == before
         else:
             # The registration id alone is under no MAC: nothing is derived from it.
             assert plaintext == b"oi"
@@ -141,9 +139,9 @@ def test_a_changed_bit_anywhere_is_refused_and_changes_nothing(talk: object) -> 
     assert bia.decrypt(ANA, kind, wire) == b"oi"
 
 
-@pytest.mark.parametrize("talk", [pair, talking_pair])
-def test_every_truncation_is_refused(talk: object) -> None:
-    ana, bia = talk()  # type: ignore[operator]
+@pytest.mark.parametrize("make_pair", [pair, talking_pair])
+def test_every_truncation_is_refused(make_pair: Callable[[], Pair]) -> None:
+    ana, bia = make_pair()
     kind, wire = ana.encrypt(BIA, b"oi")
 
     for size in range(len(wire)):
@@ -240,7 +238,7 @@ def test_prekeys_never_get_a_number_twice() -> None:
 
 
 def test_nothing_secret_is_in_a_repr() -> None:
-    ana, bia = talking_pair()
+    ana, _ = talking_pair()
     ana.create_distribution("group@g.us", ANA)
     session = ana.sessions[BIA][0]
     secrets = [ana.identity.private, session.root_key, session.ratchet.private, ana.prekeys[1].private]
@@ -318,3 +316,24 @@ def test_whatever_arrives_is_read_in_any_order_with_losses_and_restarts(steps: l
     for who in (0, 1):
         while world.on_the_way[who]:
             world.deliver(who, 0)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "null", "[]", "{}", '{"format":1}', '{"format":2}', '{"format":1,"identity":"AAAA"}', "not json"]
+)
+def test_a_text_that_is_no_state_is_refused(text: str) -> None:
+    with pytest.raises(SignalError, match="Signal state"):
+        SignalState.from_json(text)
+
+
+def test_a_broken_state_is_refused_without_showing_its_keys() -> None:
+    ana, _ = talking_pair()
+    whole = ana.to_json()
+
+    with pytest.raises(SignalError) as refusal:
+        SignalState.from_json(whole.replace('"prekeys":[[', '"prekeys":[[["x"],'))
+    assert refusal.value.__cause__ is None
+    assert len(str(refusal.value)) < 60
+    for size in range(0, len(whole), 97):
+        with pytest.raises(SignalError):
+            SignalState.from_json(whole[:size])
