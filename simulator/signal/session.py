@@ -37,7 +37,9 @@ class PreKeyBundle:
     prekey: bytes | None = None
 
     def check(self) -> None:
-        """Refuse a signed prekey that the identity key did not sign. The signature covers 0x05 and the 32 bytes."""
+        """Refuse half a one-time prekey, and a signed prekey that the identity key did not sign."""
+        if (self.prekey_id is None) != (self.prekey is None):
+            raise SignalError("A one-time prekey has both a number and a key.")
         if not signature_is_valid(self.identity, with_type(self.signed_prekey), self.signed_prekey_signature):
             raise SignalError("The signed prekey's signature is wrong.")
 
@@ -81,7 +83,7 @@ class Session:
             base_key=base.public,
             root_key=_x3dh(secrets),
             ratchet=KeyPair.generate(),
-            pending=Pending(bundle.prekey_id if bundle.prekey is not None else None, bundle.signed_prekey_id),
+            pending=Pending(bundle.prekey_id, bundle.signed_prekey_id),
         )
         session.sending = SendingChain(session._ratchet_step(bundle.signed_prekey))
         return session

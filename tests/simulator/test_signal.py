@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from simulator.signal import DuplicateMessage, NoSession, PreKeyBundle, SignalError, SignalState
 from simulator.signal.kdf import MAX_SKIPPED
+from simulator.signal.messages import PreKeySignalMessage
+from simulator.signal.state import MAX_SESSIONS
 
 ANA, BIA = "5511987650001:0", "123456_1:3"
 
@@ -135,6 +137,7 @@ def test_a_changed_bit_anywhere_is_refused_and_changes_nothing(make_pair: Callab
         else:
             # The registration id alone is under no MAC: nothing is derived from it.
             assert plaintext == b"oi"
+            assert PreKeySignalMessage.parse(bytes(broken)).registration_id != ana.registration_id
             bia = SignalState.from_json(before)
     assert bia.decrypt(ANA, kind, wire) == b"oi"
 
@@ -164,6 +167,14 @@ def test_a_bundle_that_the_identity_did_not_sign_is_refused() -> None:
         with pytest.raises(SignalError, match="signature"):
             ana.start_session(BIA, forged)
     assert not ana.has_session(BIA)
+
+
+def test_half_a_one_time_prekey_is_refused() -> None:
+    ana, bundle = SignalState.generate(0), SignalState.generate(1).bundle().with_prekey(1)
+
+    for half in (replace(bundle, prekey=None), replace(bundle, prekey_id=None)):
+        with pytest.raises(SignalError, match="both"):
+            ana.start_session(BIA, half)
 
 
 def test_keys_that_give_no_secret_are_refused() -> None:
@@ -227,6 +238,27 @@ def test_the_oldest_skipped_keys_are_forgotten_first() -> None:
     assert bia.decrypt(ANA, *wires[1]) == b"1"
 
 
+def test_a_forged_message_does_not_use_up_the_key_of_the_real_one() -> None:
+    ana, bia = talking_pair()
+    late, wire = ana.encrypt(BIA, b"late"), ana.encrypt(BIA, b"first")
+    bia.decrypt(ANA, *wire)
+
+    with pytest.raises(SignalError, match="MAC"):
+        bia.decrypt(ANA, late[0], late[1][:-1] + bytes([late[1][-1] ^ 1]))
+
+    assert bia.decrypt(ANA, *late) == b"late"
+
+
+def test_only_so_many_sessions_are_kept_for_an_address() -> None:
+    ana, bia = talking_pair()
+
+    for _ in range(MAX_SESSIONS + 3):
+        ana.start_session(BIA, bia.bundle().with_prekey(None))
+
+    assert len(ana.sessions[BIA]) == MAX_SESSIONS
+    assert bia.decrypt(ANA, *ana.encrypt(BIA, b"the newest")) == b"the newest"
+
+
 def test_prekeys_never_get_a_number_twice() -> None:
     ana, bia = pair()
     bia.decrypt(ANA, *ana.encrypt(BIA, b"oi"))
@@ -249,6 +281,22 @@ def test_nothing_secret_is_in_a_repr() -> None:
         for secret in secrets:
             assert repr(secret)[2:-1] not in repr(shown)
             assert secret.hex() not in repr(shown)
+
+
+def test_json_keeps_everything() -> None:
+    ana, bia = talking_pair()
+    ana.start_session("carla:0", SignalState.generate(1).bundle().with_prekey(1))
+    for _ in range(3):
+        late = ana.encrypt(BIA, b"late")
+        bia.decrypt(ANA, *ana.encrypt(BIA, b"in time"))
+    ana.decrypt(BIA, *bia.encrypt(ANA, b"my turn"))
+    bia.process_distribution("group@g.us", ANA, ana.create_distribution("group@g.us", ANA))
+
+    for state in (ana, bia):
+        assert SignalState.from_json(state.to_json()) == state
+    assert ana.sessions[BIA][0].previous_counter == 5
+    assert ana.sessions["carla:0"][0].pending is not None
+    assert SignalState.from_json(bia.to_json()).decrypt(ANA, *late) == b"late"
 
 
 class World:
@@ -296,8 +344,10 @@ class World:
 
     def restart(self, who: int, _: int) -> None:
         text = self.states[who].to_json()
-        self.states[who] = SignalState.from_json(text)
-        assert self.states[who].to_json() == text
+        restored = SignalState.from_json(text)
+        assert restored == self.states[who]
+        assert restored.to_json() == text
+        self.states[who] = restored
 
 
 STEPS = st.tuples(

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.signal import DuplicateMessage, NoSenderKey, SignalError, SignalState
+from simulator.signal.groups import MAX_SENDER_KEYS
 from simulator.signal.kdf import MAX_SKIPPED
 
 GROUP, ANA = "120363000000000001@g.us", "5511987650001:0"
@@ -55,6 +56,19 @@ def test_who_left_can_not_read_after_the_sender_key_was_dropped() -> None:
     assert stays.decrypt_group(GROUP, ANA, late) == b"with all"
     with pytest.raises(NoSenderKey):
         left.decrypt_group(GROUP, ANA, wire)
+
+
+def test_only_so_many_keys_of_a_sender_are_kept() -> None:
+    ana, bia = group_of_two()
+    wires = [ana.encrypt_group(GROUP, ANA, b"0")]
+    for number in range(MAX_SENDER_KEYS):
+        ana.drop_sender_key(GROUP, ANA)
+        bia.process_distribution(GROUP, ANA, ana.create_distribution(GROUP, ANA))
+        wires.append(ana.encrypt_group(GROUP, ANA, b"%d" % (number + 1)))
+
+    with pytest.raises(NoSenderKey):
+        bia.decrypt_group(GROUP, ANA, wires[0])
+    assert bia.decrypt_group(GROUP, ANA, wires[1]) == b"1"
 
 
 def test_groups_and_senders_do_not_mix() -> None:
