@@ -1,0 +1,117 @@
+"""A simulated phone: the primary device of an account, which links companions and sends and reads real Signal messages."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import TYPE_CHECKING
+
+from simulator import linking
+from simulator.errors import PhoneError
+from simulator.nodes import Jid, Node
+from simulator.signal import SignalState
+from simulator.state import Account, Device
+from simulator.world import Party
+
+if TYPE_CHECKING:
+    from simulator.pairing import Pairing
+    from simulator.world import World
+
+log = logging.getLogger(__name__)
+
+PREKEYS = 50
+DEAD_CODE = "That code is no longer valid. Scan the code that the other device shows now."
+
+
+class Phone:
+    """Device 0 of `account`. All of it runs in the world's thread."""
+
+    def __init__(self, world: World, account: Account) -> None:
+        self.world = world
+        self.account = account
+        self.party = Party(account, 0)
+        self.signal = SignalState.from_json(world.state.signal_of(account.number))
+        self._arrived: deque[Node] = deque()
+
+    @classmethod
+    def create(cls, world: World, number: str, name: str) -> Phone:
+        """A new account and its phone, with its keys published."""
+        signal = SignalState.generate(PREKEYS)
+        account = world.state.add_account(number, name, signal.to_json())
+        keys = signal.bundle()
+        signed = (keys.signed_prekey_id, keys.signed_prekey, keys.signed_prekey_signature)
+        world.state.add_device(Device(number, 0, b"", keys.identity, keys.registration_id, *signed, "Phone"))
+        world.state.add_prekeys(number, 0, keys.prekeys.items())
+        return cls(world, account)
+
+    # -- linked devices --------------------------------------------------------------------------------------------------
+
+    async def scan(self, text: str) -> Jid:
+        """Link the device that shows this QR code; its address."""
+        offer = linking.read_qr(text)
+        pairing = self.world.pairings.get(offer.ref)
+        if pairing is None or not pairing.is_alive(offer.ref):
+            raise PhoneError("dead-code", DEAD_CODE)
+        if (offer.noise_key, offer.identity) != (pairing.noise_key, pairing.identity):
+            raise PhoneError("bad-code", "The code does not belong to the device that shows it.")
+        return await self._link(pairing, offer.adv_secret)
+
+    async def enter_code(self, text: str) -> Jid:
+        """Link the device that shows this pairing code; its address."""
+        code = linking.read_code(text)
+        waiting = [p for ref, p in self.world.pairings.items() if p.hello and p.hello.number == self.account.number and ref == p.code_ref]
+        if not waiting:
+            raise PhoneError("dead-code", "No device waits to be linked to this number by a code.")
+        pairing = waiting[-1]
+        assert pairing.hello
+        exchange = linking.CodeExchange(code, self.signal.identity)
+        finish = await pairing.ask_to_finish(exchange.wrapped_ephemeral(), self.signal.identity.public)
+        bundle = finish.child("link_code_pairing_wrapped_key_bundle")
+        adv_secret = exchange.adv_secret(pairing.hello.wrapped_ephemeral, pairing.identity, bundle.data if bundle else b"")
+        return await self._link(pairing, adv_secret)
+
+    async def _link(self, pairing: Pairing, adv_secret: bytes) -> Jid:
+        if len(self.devices) >= self.world.faults.device_limit:
+            raise PhoneError("device-limit", f"This phone has {len(self.devices)} linked devices already. Unlink one first.")
+        if self.world.faults.asks_for_passkey:
+            pairing.ask_for_passkey()
+            raise PhoneError("passkey", "WhatsApp asks for a passkey, which the other device can't give.")
+        device = self.world.state.reserve_device(self.account.number)
+        proof = linking.sign_device(self.signal.identity, pairing.identity, adv_secret, device)
+        await pairing.link(self.account, device, proof.container, proof.details, self.signal.identity.public)
+        return self.account.jid(device)
+
+    @property
+    def devices(self) -> list[Device]:
+        """The linked devices, without the phone itself."""
+        return [device for device in self.world.state.devices(self.account.number) if device.device]
+
+    def unlink(self, jid: Jid) -> None:
+        party = self.world.party(jid)
+        if party is None or party.account.number != self.account.number or not party.device:
+            raise PhoneError("no-such-device", "No such device is linked to this phone.")
+        self.world.unlink(party)
+
+    def welcome(self, companion: Party) -> None:
+        """A companion is there."""
+
+    def snapshot(self, name: str) -> None:
+        return None
+
+    # -- presence --------------------------------------------------------------------------------------------------------
+
+    @property
+    def is_online(self) -> bool:
+        return self.world.is_attached(self.party, self)
+
+    def go_online(self) -> None:
+        self.world.state.set_online(self.account.number, True)
+        if not self.is_online:
+            self.world.attach(self.party, self)
+
+    def go_offline(self) -> None:
+        self.world.state.set_online(self.account.number, False)
+        self.world.detach(self.party, self)
+
+    def deliver(self, stanza: Node) -> None:
+        self._arrived.append(stanza)
