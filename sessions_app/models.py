@@ -46,7 +46,10 @@ class Host(models.Model):
     """A django-q task that owns sessions. It is alive while `beat_at` is recent, by the database's clock."""
 
     name = models.CharField(max_length=100, unique=True)
+    #: Which machine, since its start, and which process there: a neighbour sees at once that it is dead (hosting/neighbours.py).
+    machine = models.CharField(max_length=100, blank=True)
     pid = models.PositiveIntegerField()
+    pid_started = models.PositiveBigIntegerField(default=0)
     version = models.CharField(max_length=40, blank=True)
     library = models.CharField(max_length=80, blank=True)
     capacity = models.PositiveIntegerField(default=0)

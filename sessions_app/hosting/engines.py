@@ -1,0 +1,182 @@
+"""Engine processes of a host: start, talk to, watch, and place sessions on them.
+
+An engine is started with exec and ends when its standard input closes, so it never outlives the host. Two threads serve each: one
+writes commands (a frozen engine must block nobody else), one reads events. Both only move messages; what they mean is the
+runner's business.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sessions_app.engine import events
+from sessions_app.engine.events import BadMessage, EngineStarted, RenewLease, ShutDown
+
+log = logging.getLogger(__name__)
+
+#: Sessions whose library threads were left behind by a stop in the QR phase; beyond this the engine takes no new ones.
+MOST_LEAKS = 25
+
+#: An engine needs no secret of ours, so it is given none.
+NOT_FOR_ENGINES = frozenset({"SECRET_KEY", "OXY_ENCRYPTION_KEYS", "DATABASE_URL", "REDIS_URL"})
+PROJECT = Path(__file__).resolve().parents[2]
+
+Listener = Callable[["Engine", Any], None]
+
+
+class Engine:
+    """One engine process. `listener(engine, event)` is called on its reader thread, with None once it is gone."""
+
+    def __init__(self, number: int, listener: Listener, environment: Mapping[str, str]) -> None:
+        self.number, self.sessions, self.leaks = number, set[str](), 0
+        self.library = ""
+        self._listener = listener
+        self._commands: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        read_end, write_end = os.pipe()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "sessions_app.engine", "--events-fd", str(write_end)],
+            stdin=subprocess.PIPE,
+            pass_fds=[write_end],
+            env={name: value for name, value in environment.items() if name not in NOT_FOR_ENGINES},
+            cwd=PROJECT,
+        )
+        os.close(write_end)
+        self._events = os.fdopen(read_end, "rb")
+        self._threads = [
+            threading.Thread(target=self._read, name=f"engine-{number}-reader", daemon=True),
+            threading.Thread(target=self._write, name=f"engine-{number}-writer", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+        log.info("engine_started", extra={"engine": number, "pid": self.pid})
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def send(self, command: Any) -> None:
+        """Queue a command; a dead engine swallows it, and its end is reported by the listener."""
+        self._commands.put(command)
+
+    def stop(self, timeout: float) -> None:
+        """Let it close its sockets and exit; kill it when it takes longer than `timeout` seconds."""
+        self.send(ShutDown())
+        self._commands.put(None)
+        try:
+            self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def _write(self) -> None:
+        pipe = self._process.stdin
+        assert pipe is not None
+        try:
+            while (command := self._commands.get()) is not None:
+                pipe.write(events.encode(command) + b"\n")
+                pipe.flush()
+            pipe.close()
+        except OSError:
+            log.debug("engine_pipe_broken", extra={"engine": self.number})
+
+    def _read(self) -> None:
+        for line in self._events:
+            try:
+                event = events.decode(line)
+            except BadMessage as error:
+                log.error("engine_message_unreadable", extra={"engine": self.number, "error": str(error)})
+                continue
+            if isinstance(event, EngineStarted):
+                self.library = f"neonize {event.library}, WhatsApp {event.whatsapp_version}"
+            self._listener(self, event)
+        status = self._process.wait()
+        self._commands.put(None)
+        log.log(
+            logging.INFO if status == 0 else logging.ERROR,
+            "engine_ended",
+            extra={"engine": self.number, "pid": self.pid, "exit_status": status, "sessions": len(self.sessions)},
+        )
+        self._listener(self, None)
+
+
+class Engines:
+    """The engines of a host, and which session is on which. Safe in any thread."""
+
+    def __init__(self, listener: Listener, *, capacity: int, environment: Mapping[str, str] | None = None) -> None:
+        self._listener, self._capacity = listener, capacity
+        self._environment = dict(os.environ if environment is None else environment)
+        self._engines: list[Engine] = []
+        self._lock = threading.Lock()
+        self._started = 0
+
+    @property
+    def all(self) -> list[Engine]:
+        with self._lock:
+            return list(self._engines)
+
+    def place(self, session: str) -> Engine:
+        """The engine that is to run this session: the emptiest with room, or a new one."""
+        with self._lock:
+            self._retire_drained()
+            fitting = [
+                e for e in self._engines if e.alive and len(e.sessions) < self._capacity and e.leaks < MOST_LEAKS
+            ]
+            engine = min(fitting, key=lambda e: len(e.sessions)) if fitting else self._start()
+            engine.sessions.add(session)
+            return engine
+
+    def remove(self, engine: Engine, session: str, *, leaked: bool = False) -> None:
+        """The session is no longer on this engine."""
+        with self._lock:
+            engine.sessions.discard(session)
+            engine.leaks += leaked
+            self._retire_drained()
+
+    def renew(self, seconds: dict[str, float]) -> None:
+        """Tell each engine how long the leases of its sessions still run."""
+        for engine in self.all:
+            mine = {session: left for session, left in seconds.items() if session in engine.sessions}
+            if mine:
+                engine.send(RenewLease(seconds=mine))
+
+    def stop(self, timeout: float) -> None:
+        """Stop all engines, side by side, within `timeout` seconds."""
+        stoppers = [threading.Thread(target=engine.stop, args=(timeout,)) for engine in self.all]
+        for thread in stoppers:
+            thread.start()
+        for thread in stoppers:
+            thread.join()
+
+    def _start(self) -> Engine:
+        self._started += 1
+        engine = Engine(self._started, self._on_event, self._environment)
+        self._engines.append(engine)
+        return engine
+
+    def _on_event(self, engine: Engine, event: Any) -> None:
+        if event is None:
+            with self._lock:
+                if engine in self._engines:
+                    self._engines.remove(engine)
+        self._listener(engine, event)
+
+    def _retire_drained(self) -> None:
+        """End an engine that has leaked too much and runs nothing any more; the others stay."""
+        for engine in [e for e in self._engines if e.leaks >= MOST_LEAKS and not e.sessions]:
+            self._engines.remove(engine)
+            threading.Thread(target=engine.stop, args=(5.0,), daemon=True).start()

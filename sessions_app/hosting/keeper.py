@@ -1,0 +1,213 @@
+"""One session's keys on this host: choose the live store, write its changes through to the vault, compare, forget.
+
+Which live store is used, and why, in the order that is tried:
+
+1. The vault cannot be read: nothing is touched, `VaultUnreadable`.
+2. The vault has credentials and the file on this disk was last run under the epoch before ours: nobody has run the session since,
+   so the file is at least as new as the vault. It is used, and what its journal still holds is written through.
+3. The vault has credentials, and the file is absent, older, or broken: it is rebuilt from the vault. If the last holder did not end
+   cleanly, Signal sessions that may be stale are dropped from it (docs/durability.md): a stale one loses messages in silence.
+4. The vault has none, but the file has, was run under the epoch before ours, and a round was on: a phone had just been linked when
+   the last host died. The file is saved to the vault and used.
+5. Neither has credentials: a fresh file, and a pairing round.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sqlite3
+import time
+from pathlib import Path
+
+from django.db.models.functions import Now
+
+from sessions_app.hosting.lease import Lease
+from sessions_app.lifecycle import Status
+from sessions_app.models import Backup, WhatsAppSession
+from sessions_app.vault import store
+from sessions_app.vault.live_store import LiveStore
+
+log = logging.getLogger(__name__)
+
+STORE_NAME, SPOOL_NAME = "store.db", "spool"
+#: How many keys one write-through transaction carries at most.
+BATCH = 2000
+#: Names of differing keys that a backup's row keeps.
+NAMED = 20
+
+
+class VaultUnreadable(Exception):
+    """The vault holds something that cannot be opened; the text is for the log, without secrets."""
+
+
+class CredentialsVanished(Exception):
+    """The library deleted its device row; the vault was left as it is."""
+
+
+class Keeper:
+    """The live store and the vault of one session under one lease. All of it runs on the session's lane."""
+
+    def __init__(self, session: WhatsAppSession, lease: Lease, directory: Path) -> None:
+        self.session, self.lease, self.directory = session, lease, directory
+        self.path = directory / STORE_NAME
+        self._store: LiveStore | None = None
+        self._rebuilt = False
+
+    def open(self) -> bool:
+        """Put a live store in place, as the module says; returns whether it has credentials."""
+        match store.load(self.session):
+            case store.Unreadable(sentence):
+                raise VaultUnreadable(sentence)
+            case store.Found(snapshot):
+                self._open_paired(snapshot)
+                return True
+            case _:
+                return self._open_unpaired()
+
+    def arm(self) -> None:
+        """Watch the tables that the library has prepared; called after `StorePrepared`, before the client starts."""
+        live = self._store = self._store or LiveStore(self.path)
+        live.install_journal()
+        live.set_meta("session_id", self.session.session_id)
+        live.set_meta("epoch", str(self.lease.epoch))
+        if self._rebuilt:
+            # The library may have migrated a store that an older release saved: the vault follows.
+            store.save_snapshot(self.session, self.lease.epoch, live.snapshot())
+            self._rebuilt = False
+
+    def flush(self) -> int:
+        """Write what the journal holds to the vault, and clear it there; returns the number of keys.
+
+        Raises `store.LeaseLost`, with nothing written, and `CredentialsVanished`, with the vault as it was.
+        """
+        live, written = self._store, 0
+        while live:
+            changes = live.read_changes(BATCH)
+            if changes.device_deleted:
+                raise CredentialsVanished
+            if not changes.upto:
+                break
+            store.save(self.session, self.lease.epoch, changes)
+            live.clear_journal(changes.upto)
+            written += len(changes.values)
+        return written
+
+    def save_in_full(self) -> None:
+        """Write the whole live store to the vault."""
+        if self._store:
+            store.save_snapshot(self.session, self.lease.epoch, self._store.snapshot())
+
+    def back_up(self) -> Backup:
+        """Compare live store and vault in full; differences are written to the vault and reported as a fault."""
+        started, live = time.monotonic(), self._store
+        assert live is not None
+        self.flush()
+        snapshot = live.snapshot()
+        difference = store.compare(self.session, snapshot)
+        # What changed while we compared is on its way through the journal: no fault of the write-through.
+        names = sorted(difference.names - live.read_changes(BATCH).values.keys())
+        if names:
+            store.save_snapshot(self.session, self.lease.epoch, snapshot)
+            log.error("backup_differed", extra={"session": self.session.session_id, "keys": len(names)})
+        keys, size = store.size(self.session)
+        row = Backup.objects.create(
+            session=self.session,
+            keys=keys,
+            bytes=size,
+            duration_ms=round((time.monotonic() - started) * 1000),
+            differed=len(names),
+            detail=names[:NAMED],
+        )
+        WhatsAppSession.objects.filter(pk=self.session.pk).update(last_backup_at=Now())
+        return row
+
+    def forget(self) -> None:
+        """Clear the vault and the live store on purpose: the device is gone, or the session is being deleted."""
+        store.clear(self.session, self.lease.epoch)
+        self.close()
+        for path in self.directory.glob(f"{STORE_NAME}*"):
+            path.unlink()
+
+    def remove_directory(self) -> None:
+        self.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def close(self) -> None:
+        if self._store:
+            self._store.close()
+            self._store = None
+
+    # --- which live store ---------------------------------------------------
+
+    def _open_paired(self, snapshot: store.Snapshot) -> None:
+        problem = self._why_not_this_file(self.lease.previous_epoch)
+        if not problem:
+            self._say("file", "last run under the epoch before ours")
+            self._store = LiveStore(self.path)
+            self.flush_leftovers()
+            return
+        self.close()
+        live = LiveStore.rebuild(self.path, snapshot)
+        if not self.lease.clean:
+            live.forget_signal_sessions()
+        self._store, self._rebuilt = live, True
+        self._say("vault", problem + ("" if self.lease.clean else "; stale Signal sessions dropped"))
+
+    def flush_leftovers(self) -> None:
+        """Write through what the journal of a found file holds, unless that is the deletion of the device itself."""
+        try:
+            self.flush()
+        except CredentialsVanished:
+            # The library deleted its rows and the host died before it heard why. The vault's copy decides: if WhatsApp
+            # has unlinked the device, the next login says so.
+            self._rebuild_after_deletion()
+
+    def _rebuild_after_deletion(self) -> None:
+        match store.load(self.session):
+            case store.Found(snapshot):
+                self.close()
+                self._store, self._rebuilt = LiveStore.rebuild(self.path, snapshot), True
+                self._say("vault", "the file had lost its credentials")
+            case _:
+                raise VaultUnreadable("the vault changed while it was read")
+
+    def _open_unpaired(self) -> bool:
+        round_was_on = self.session.status in (Status.PAIRING, Status.CONNECTING, Status.WAITING)
+        if round_was_on and not self._why_not_this_file(self.lease.previous_epoch):
+            live = LiveStore(self.path)
+            if live.has_device():
+                self._store, self._rebuilt = live, True
+                store.save_snapshot(self.session, self.lease.epoch, live.snapshot())
+                self._say("file", "a phone had been linked when the last host ended")
+                return True
+            live.close()
+        for path in self.directory.glob(f"{STORE_NAME}*"):
+            path.unlink()
+        self._say("new", "no credentials")
+        return False
+
+    def _why_not_this_file(self, epoch: int) -> str:
+        """Empty where the file on disk continues the lease before ours; else the reason to rebuild it."""
+        if not self.path.exists():
+            return "no file on this disk"
+        try:
+            live = LiveStore(self.path)
+            try:
+                if not live.is_sound():
+                    return "the file on this disk is damaged"
+                if live.get_meta("session_id") != self.session.session_id:
+                    return "the file on this disk is of another session"
+                found = live.get_meta("epoch")
+                return "" if found == str(epoch) else f"the file on this disk is of epoch {found}, the last was {epoch}"
+            finally:
+                live.close()
+        except sqlite3.Error as error:
+            return f"the file on this disk cannot be read ({type(error).__name__})"
+
+    def _say(self, source: str, why: str) -> None:
+        log.info(
+            "live_store_chosen",
+            extra={"session": self.session.session_id, "epoch": self.lease.epoch, "source": source, "why": why},
+        )
+        self.session.record("vault", source=source, why=why)

@@ -1,0 +1,273 @@
+"""What a runner does about each event of its engine: one small function an event type, and the table that finds it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.utils import timezone
+
+from sessions_app.engine import events as ev
+from sessions_app.hosting import rounds
+from sessions_app.lifecycle import Command, Event, Status
+from sessions_app.models import WhatsAppSession
+from sessions_app.reasons import Reason
+
+if TYPE_CHECKING:
+    from sessions_app.hosting.runner import Runner
+
+log = logging.getLogger(__name__)
+
+#: The library reconnects by itself after most losses, often within 20 ms: a loss is told only when it lasts.
+TELL_LOSS_AFTER = 1.0
+#: The vault is saved in full once more, so long after a login.
+SETTLED_AFTER = 5.0
+#: How long the library may try to reconnect before it is started anew.
+RECONNECT_TIMEOUT = 60.0
+#: A ban without an end is looked at again after this.
+UNKNOWN_BAN = 3600.0
+#: The library names a cut connection `timeout` too; before this part of a round it cannot be one.
+SHORTEST_ROUND = timedelta(seconds=55)
+
+_ROUND_ENDS: dict[str, Reason] = {
+    "timeout": Reason.PAIRING_TIMED_OUT,
+    "passkey-request": Reason.PASSKEY_NEEDED,
+    "err-unexpected-state": Reason.PAIRING_REFUSED,
+}
+
+
+def react(runner: Runner, event: Any) -> None:
+    """Do what the event asks for; one that nobody knows is logged by its type."""
+    reaction = _REACTIONS.get(type(event))
+    if reaction:
+        reaction(runner, event)
+    else:
+        name = event.name if isinstance(event, ev.UnknownHappened) else type(event).__name__
+        log.debug("event_ignored", extra={"session": runner.session.session_id, "event": name})
+
+
+def engine_died(runner: Runner, engine: object) -> None:
+    """The engine's process is gone; the disk still holds all that it knew."""
+    if runner.engine is engine:
+        _gone(runner, Reason.ENGINE_DIED, delay=0.5)
+
+
+def _gone(runner: Runner, reason: Reason, *, delay: float | None = None, leaked: bool = False) -> None:
+    """The socket is closed, by wish or by accident; an accident is followed by another attempt."""
+    if not runner.client_stopped(leaked=leaked) and not runner.finished:
+        runner.retry(reason, delay)
+
+
+# --- the client ---------------------------------------------------------------
+
+
+def _store_prepared(runner: Runner, event: ev.StorePrepared) -> None:
+    if runner.phase != "preparing":
+        return
+    if event.error:
+        log.error("store_not_prepared", extra={"session": runner.session.session_id, "error": event.error})
+        runner.retry(Reason.LIVE_STORE_BROKEN)
+    else:
+        runner.start_client()
+
+
+def _client_stopped(runner: Runner, event: ev.ClientStopped) -> None:
+    if event.epoch == runner.lease.epoch and runner.engine:
+        if event.error:
+            log.warning("client_stopped", extra={"session": runner.session.session_id, "error": event.error})
+        reason = Reason.WHATSAPP_UNREACHABLE if event.error else Reason.CONNECTION_CUT
+        _gone(runner, reason, leaked=event.leaked)
+
+
+def _lease_ran_out(runner: Runner, event: ev.LeaseRanOut) -> None:
+    # That this runs means that the database answers again; whether the session is still ours, the epoch decides.
+    if event.epoch == runner.lease.epoch and runner.phase == "running":
+        runner.retry(Reason.STORAGE_UNAVAILABLE, delay=0.0)
+
+
+def _command_failed(runner: Runner, event: ev.CommandFailed) -> None:
+    log.warning(
+        "engine_command_failed",
+        extra={"session": runner.session.session_id, "command": event.command, "error": event.error},
+    )
+    if event.command == "RequestPairingCode":
+        runner.finish_commands(Command.PAIRING_CODE, error=event.error)
+    elif event.command == "LogOut":
+        runner.finish_commands(Command.LOGOUT, Command.DELETE, error=event.error)
+
+
+# --- pairing ------------------------------------------------------------------
+
+
+def _qr_issued(runner: Runner, event: ev.QrIssued) -> None:
+    if runner.round is None or runner.phase != "running":
+        return
+    rounds.show_code(runner.round, event.code, event.at)
+    # The library is known to fall silent at the end of a round: the host keeps the clock too.
+    left = runner.round.remaining.total_seconds()
+    if runner.round.index >= runner.round.of:
+        runner.after("round", left + 3.0, lambda: runner.give_up(Event.PAIRING_ENDED, Reason.PAIRING_TIMED_OUT))
+    if runner.wanted_phone:
+        request_pairing_code(runner)
+    runner.news()
+
+
+def request_pairing_code(runner: Runner) -> None:
+    """Ask for the code that `runner.wanted_phone` can type, once."""
+    phone, runner.wanted_phone = runner.wanted_phone, ""
+    runner.pairing_phone = phone
+    assert runner.engine is not None
+    runner.engine.send(ev.RequestPairingCode(session=runner.session.session_id, phone=phone))
+
+
+def _pairing_code_issued(runner: Runner, event: ev.PairingCodeIssued) -> None:
+    if runner.round:
+        rounds.show_pairing_code(runner.round, event.code, runner.pairing_phone)
+        runner.news()
+    runner.finish_commands(Command.PAIRING_CODE)
+
+
+def _round_ended(runner: Runner, event: ev.PairingRoundEnded) -> None:
+    if event.outcome == "success" or runner.round is None:
+        return
+    if event.outcome == "err-client-outdated":
+        runner.give_up(Event.FAILED, Reason.CLIENT_OUTDATED)
+        return
+    reason = _ROUND_ENDS.get(event.outcome, Reason.PAIRING_INTERRUPTED)
+    too_early = timezone.now() - runner.round.started_at < SHORTEST_ROUND
+    if reason is Reason.PAIRING_TIMED_OUT and too_early:
+        reason = Reason.PAIRING_INTERRUPTED
+    runner.give_up(Event.PAIRING_ENDED, reason)
+
+
+def _paired(runner: Runner, event: ev.Paired) -> None:
+    runner.keeper.flush()
+    runner.end_round("paired")
+    runner.cancel("round")
+    runner.apply(
+        Event.PAIRED,
+        Reason.SCANNED,
+        jid=event.jid,
+        lid=event.lid,
+        phone=phone_of(event.jid),
+        paired_at=timezone.now(),
+    )
+    runner.after("connect", RECONNECT_TIMEOUT, lambda: runner.retry(Reason.CONNECT_TIMED_OUT))
+
+
+def phone_of(jid: str) -> str:
+    """The number in `number:device@server`."""
+    return jid.split("@")[0].split(":")[0]
+
+
+# --- the connection -----------------------------------------------------------
+
+
+def _connected(runner: Runner, event: ev.Connected) -> None:
+    for name in ("connect", "lost"):
+        runner.cancel(name)
+    runner.keeper.flush()
+    known = {"jid": event.jid, "lid": event.lid, "push_name": event.push_name, "phone": phone_of(event.jid)}
+    runner.apply(
+        Event.CONNECTED,
+        last_connected_at=timezone.now(),
+        **{name: value for name, value in known.items() if value},
+    )
+    runner.reset_delays()
+    runner.after("settle", SETTLED_AFTER, runner.keeper.save_in_full)
+    if runner.unlink_when_connected:
+        log_out(runner)
+
+
+def log_out(runner: Runner) -> None:
+    """Have the engine unlink the device; `LoggedOut` or `CommandFailed` follows."""
+    assert runner.engine is not None
+    runner.engine.send(ev.LogOut(session=runner.session.session_id))
+
+
+def _disconnected(runner: Runner, event: ev.Disconnected) -> None:
+    if runner.session.status == Status.CONNECTED and runner.phase == "running":
+        runner.after("lost", TELL_LOSS_AFTER, lambda: _tell_loss(runner, Reason.CONNECTION_CUT))
+
+
+def _tell_loss(runner: Runner, reason: Reason) -> None:
+    runner.apply(Event.CONNECTION_LOST, reason)
+    runner.after("connect", RECONNECT_TIMEOUT, lambda: runner.retry(Reason.CONNECT_TIMED_OUT))
+
+
+def _connect_failed(runner: Runner, event: ev.ConnectFailed) -> None:
+    if runner.session.status in (Status.CONNECTED, Status.CONNECTING):
+        runner.cancel("lost")
+        _tell_loss(runner, Reason.WHATSAPP_ERROR)
+
+
+def _keep_alive_timed_out(runner: Runner, event: ev.KeepAliveTimedOut) -> None:
+    # The library would notice by itself after three minutes.
+    runner.retry(Reason.NOT_ANSWERING, delay=0.0)
+
+
+def _logged_out(runner: Runner, event: ev.LoggedOut) -> None:
+    asked = event.code == 0
+    unlinked(runner, Reason.LOGGED_OUT_HERE if asked else Reason.UNLINKED)
+
+
+def unlinked(runner: Runner, reason: Reason) -> None:
+    """WhatsApp no longer knows the device: clear its keys on purpose, keep the row and its history, or delete it if asked."""
+
+    def conclude() -> None:
+        runner.keeper.forget()
+        runner.end_round(reason.value)
+        runner.finish_commands(Command.LOGOUT)
+        if runner.session.deleting:
+            runner.delete_row()
+        else:
+            runner.apply(Event.LOGGED_OUT, reason, desired=WhatsAppSession.Desired.STOPPED)
+            runner.finish()
+
+    runner.close_socket(conclude)
+
+
+def _replaced(runner: Runner, event: ev.Replaced) -> None:
+    runner.give_up(Event.REPLACED, Reason.STREAM_REPLACED)
+
+
+def _banned(runner: Runner, event: ev.TemporarilyBanned) -> None:
+    seconds = event.seconds or UNKNOWN_BAN
+    retry_at = timezone.now() + timedelta(seconds=seconds)
+    runner.apply(Event.BANNED, Reason.TEMPORARILY_BANNED, retry_at=retry_at)
+    runner.end_round(Reason.TEMPORARILY_BANNED.value)
+    runner.close_socket(lambda: runner.wait(seconds))
+
+
+def _outdated(runner: Runner, event: ev.ClientOutdated) -> None:
+    runner.give_up(Event.FAILED, Reason.CLIENT_OUTDATED)
+
+
+def _nothing(runner: Runner, event: object) -> None:
+    """Known, and nothing to do."""
+
+
+_REACTIONS: dict[type, Callable[[Runner, Any], None]] = {
+    ev.StorePrepared: _store_prepared,
+    ev.ClientStopped: _client_stopped,
+    ev.LeaseRanOut: _lease_ran_out,
+    ev.CommandFailed: _command_failed,
+    ev.PairingCodeIssued: _pairing_code_issued,
+    ev.QrIssued: _qr_issued,
+    ev.PairingRoundEnded: _round_ended,
+    ev.Paired: _paired,
+    ev.Connected: _connected,
+    ev.Disconnected: _disconnected,
+    ev.ConnectFailed: _connect_failed,
+    ev.StreamErrored: _nothing,
+    ev.KeepAliveTimedOut: _keep_alive_timed_out,
+    ev.KeepAliveRestored: _nothing,
+    ev.OfflineSyncCompleted: _nothing,
+    ev.LoggedOut: _logged_out,
+    ev.Replaced: _replaced,
+    ev.TemporarilyBanned: _banned,
+    ev.ClientOutdated: _outdated,
+    ev.MessageUndecryptable: _nothing,
+}

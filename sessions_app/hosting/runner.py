@@ -1,0 +1,418 @@
+"""One session inside a host: what its engine reports, and what people ask, becomes lifecycle, database rows and news.
+
+A runner owns no thread and no socket. What concerns it is posted to its inbox and done in order on its lane by `work()`. An item is
+taken out of the inbox when it is done, so that a database that is away for a while delays it and loses nothing.
+
+    claimed ──► preparing ──► running ──► closing ──► finished
+        │           ▲            │ lost, engine died      ▲
+        │           └─ waiting ◄─┘                        │
+        └──► idle (claimed for a command) ────────────────┘
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db import InterfaceError, OperationalError
+from django.utils import timezone
+
+from sessions_app import broadcast
+from sessions_app.engine import events as ev
+from sessions_app.engine.spool import SpoolReader
+from sessions_app.hosting import backoff, commands, messages, reactions, rounds
+from sessions_app.hosting.keeper import SPOOL_NAME, CredentialsVanished, Keeper, VaultUnreadable
+from sessions_app.hosting.lease import Lease, release
+from sessions_app.lifecycle import Command, Event, IllegalTransition, Status
+from sessions_app.models import PairingRound, SessionCommand, WhatsAppSession
+from sessions_app.reasons import Reason
+from sessions_app.vault.store import LeaseLost
+
+if TYPE_CHECKING:
+    from sessions_app.hosting.engines import Engine
+    from sessions_app.hosting.supervisor import Services
+
+log = logging.getLogger(__name__)
+
+#: An attempt that is not connected by then is given up and tried again.
+CONNECT_TIMEOUT = 60.0
+#: How long the engine may take to prepare a store, and to close a socket.
+PREPARE_TIMEOUT, CLOSE_TIMEOUT = 30.0, 5.0
+#: A session that was claimed for a command is given back when none comes.
+UNUSED_TIMEOUT = 5.0
+#: The vault is saved in full once more, so long after a login.
+SETTLED_AFTER = 5.0
+
+
+class Runner:
+    """See the module. `phase` is one of the words in its picture."""
+
+    def __init__(self, session: WhatsAppSession, lease: Lease, services: Services) -> None:
+        self.session, self.lease, self.services = session, lease, services
+        self.lane_key, self.finished = session.pk, False
+        self.phase = "claimed"
+        self.lost = False
+        self.round: PairingRound | None = None
+        self.engine: Engine | None = None
+        self.open_commands: list[SessionCommand] = []
+        self.wanted_phone = self.pairing_phone = ""
+        self.unlink_when_connected = False
+        self.reset_delays()
+        self.directory = services.session_path.directory(session)
+        self.keeper = Keeper(session, lease, self.directory)
+        self.spool = SpoolReader(self.directory / SPOOL_NAME)
+        self._inbox: deque[Any] = deque()
+        self._deadlines: dict[str, tuple[float, Callable[[], None]]] = {}
+        self._after_closing: Callable[[], None] | None = None
+        self.journal_grew = self.spool_grew = False
+
+    def __repr__(self) -> str:
+        return f"<Runner {self.session.session_id} epoch {self.lease.epoch} {self.phase}>"
+
+    # --- called from other threads -------------------------------------------
+
+    def post(self, item: Any) -> None:
+        """Put an engine event, a `SessionCommand` or a callable into the inbox, and wake the lane."""
+        self._inbox.append(item)
+        self.services.lanes.wake(self)
+
+    def notice_journal(self) -> None:
+        self.journal_grew = True
+        self.services.lanes.wake(self)
+
+    def notice_spool(self) -> None:
+        self.spool_grew = True
+        self.services.lanes.wake(self)
+
+    def lose_lease(self) -> None:
+        """The lease is gone: stop the socket at once, from whatever thread; the lane does the rest."""
+        self.lost = True
+        if self.engine:
+            self.engine.send(ev.StopClient(session=self.session.session_id))
+        self.services.lanes.wake(self)
+
+    # --- the lane -------------------------------------------------------------
+
+    def work(self) -> None:
+        """Do all that is due; a database error propagates, and what was not done is done by the next call."""
+        if self.finished:
+            return
+        try:
+            if self.lost:
+                raise LeaseLost
+            if self.phase == "claimed":
+                self.open()
+            while self._inbox and not self.finished:
+                self._handle(self._inbox[0])
+                self._inbox.popleft()
+            self._read_spool()
+            self._flush()
+            self._check_deadlines()
+        except LeaseLost:
+            self._abandon()
+        except VaultUnreadable as error:
+            log.error("vault_unreadable", extra={"session": self.session.session_id, "error": str(error)})
+            self.give_up(Event.FAILED, Reason.VAULT_UNREADABLE)
+        except CredentialsVanished:
+            self._on_credentials_vanished()
+
+    def _handle(self, item: Any) -> None:
+        try:
+            if isinstance(item, SessionCommand):
+                commands.execute(self, item)
+            elif callable(item):
+                item()
+            else:
+                reactions.react(self, item)
+        except (OperationalError, InterfaceError, LeaseLost, VaultUnreadable, CredentialsVanished):
+            raise
+        except IllegalTransition as error:
+            log.warning("event_out_of_place", extra={"session": self.session.session_id, "error": str(error)})
+        except Exception:
+            # One item must not stop the session, nor be tried for ever.
+            log.exception("item_failed", extra={"session": self.session.session_id, "item": type(item).__name__})
+
+    def _read_spool(self) -> None:
+        if not self.spool_grew:
+            return
+        self.spool_grew = False
+        try:
+            self.take_spool()
+        except (OperationalError, InterfaceError):
+            self.spool_grew = True
+            raise
+
+    def take_spool(self) -> None:
+        """Handle everything that the spool holds; its position moves only when all of it is in the database."""
+        batch = self.spool.read()
+        if not batch:
+            return
+        received = [event for event in batch if isinstance(event, ev.MessageReceived)]
+        if received:
+            # A message is shown, and handed on, only once the keys that it changed are safe.
+            self._flush(even_if_quiet=True)
+            messages.record_received(self.session, received)
+        for event in batch:
+            if isinstance(event, ev.ReceiptReceived):
+                messages.record_receipt(self.session, event)
+            elif not isinstance(event, ev.MessageReceived) and event.epoch == self.lease.epoch:
+                self._handle(event)
+        self.spool.commit()
+        self.news()
+
+    def _flush(self, *, even_if_quiet: bool = False) -> None:
+        if not (self.journal_grew or even_if_quiet) or self.phase not in ("running", "closing"):
+            return
+        self.journal_grew = False
+        try:
+            self.keeper.flush()
+        except (OperationalError, InterfaceError):
+            self.journal_grew = True
+            raise
+
+    def _check_deadlines(self) -> None:
+        now = time.monotonic()
+        for name, (when, action) in sorted(self._deadlines.items(), key=lambda item: item[1][0]):
+            if when <= now and self._deadlines.get(name) == (when, action):
+                action()
+                # Removed only when done: a database error leaves it for the next call. An action may have set it anew.
+                if self._deadlines.get(name) == (when, action):
+                    del self._deadlines[name]
+
+    def after(self, name: str, seconds: float, action: Callable[[], None]) -> None:
+        """Call `action` on the lane in `seconds`, replacing an earlier deadline of that name."""
+        self._deadlines[name] = (time.monotonic() + seconds, action)
+
+    def cancel(self, name: str) -> None:
+        self._deadlines.pop(name, None)
+
+    # --- opening ---------------------------------------------------------------
+
+    def open(self) -> None:
+        """Begin if the session should run; else stay a moment for the command that it was claimed for."""
+        self.session.refresh_from_db()
+        self._take_leftovers()
+        if self.should_run:
+            self._begin_in_time()
+        else:
+            self.phase = "idle"
+            self.after("unused", UNUSED_TIMEOUT, self.finish)
+
+    @property
+    def should_run(self) -> bool:
+        return self.session.desired == WhatsAppSession.Desired.RUNNING and not self.session.deleting
+
+    def _begin_in_time(self) -> None:
+        """Begin now, or when the wait that an earlier host began is over."""
+        left = (self.session.retry_at - timezone.now()).total_seconds() if self.session.retry_at else 0.0
+        if left > 0:
+            self.wait(left)
+        else:
+            self.begin()
+
+    def begin(self) -> None:
+        """Put the live store in place and have an engine prepare it. Safe to repeat after a database error."""
+        self.cancel("unused")
+        self.session.refresh_from_db()
+        self.apply(Event.CONNECT_STARTED if self.session.has_creds else Event.PAIRING_STARTED)
+        try:
+            paired = self.keeper.open()
+        except (OSError, sqlite3.Error) as error:
+            log.error("live_store_failed", extra={"session": self.session.session_id, "error": type(error).__name__})
+            self.retry(Reason.LIVE_STORE_BROKEN)
+            return
+        if paired and self.session.status == Status.PAIRING:
+            self.apply(Event.CONNECT_STARTED)
+        if not paired:
+            self.round = rounds.begin(self.session, self.lease.epoch)
+        self.phase = "preparing"
+        self.cancel("retry")
+        self.engine = self.services.engines.place(self.session.session_id)
+        self.after("prepare", PREPARE_TIMEOUT, lambda: self.retry(Reason.LIVE_STORE_BROKEN))
+        self.engine.send(ev.PrepareStore(session=self.session.session_id, path=str(self.keeper.path)))
+        self.news()
+
+    def start_client(self) -> None:
+        """The store is prepared: watch it, and let the client connect."""
+        assert self.engine is not None
+        self.cancel("prepare")
+        self.keeper.arm()
+        self.phase = "running"
+        self.services.watcher.watch(self.session.pk, self.keeper.path, self.notice_journal)
+        self.engine.send(
+            ev.StartClient(
+                session=self.session.session_id,
+                epoch=self.lease.epoch,
+                path=str(self.keeper.path),
+                spool=str(self.directory / SPOOL_NAME),
+                lease_seconds=self.services.lease_seconds_left(),
+                proxy_url=self.services.proxy_url(self.session),
+            )
+        )
+        if self.session.status == Status.CONNECTING:
+            self.after("connect", CONNECT_TIMEOUT, lambda: self.retry(Reason.CONNECT_TIMED_OUT))
+
+    def _take_leftovers(self) -> None:
+        """Messages that an earlier run left in the spool are recorded; its other events are history."""
+        left = [event for event in self.spool.read() if isinstance(event, ev.MessageReceived)]
+        messages.record_received(self.session, left)
+        self.spool.commit()
+
+    # --- what reactions and commands use ----------------------------------------
+
+    def apply(self, event: Event, reason: Reason = Reason.NONE, **changes: Any) -> None:
+        """Move the lifecycle on under our epoch; raises `LeaseLost` where that has passed."""
+        if not self.session.apply(event, reason, epoch=self.lease.epoch, **changes):
+            raise LeaseLost
+        self.news()
+
+    def news(self) -> None:
+        broadcast.session_changed(self.session.pk)
+
+    def retry(self, reason: Reason, delay: float | None = None) -> None:
+        """Close the socket, and begin again after a while."""
+        seconds = next(self._retry_delays) if delay is None else delay
+        self.apply(Event.CONNECTION_LOST, reason, retry_at=timezone.now() + timedelta(seconds=seconds))
+        self.end_round(reason.value)
+        self.close_socket(lambda: self.wait(seconds))
+
+    def wait(self, seconds: float) -> None:
+        """Begin in `seconds`, keeping the lease."""
+        self.phase = "waiting"
+        self.after("retry", seconds, self.begin)
+
+    def reset_delays(self) -> None:
+        """The next retry is a first one again."""
+        self._retry_delays = backoff.delays()
+
+    def close(self, event: Event, reason: Reason, **changes: Any) -> None:
+        """Close the socket, write everything through, then record how the session ended and give it back."""
+
+        def conclude() -> None:
+            self.end_round(reason.value)
+            self.apply(event, reason, **changes)
+            self.finish()
+
+        self.close_socket(conclude)
+
+    def give_up(self, event: Event, reason: Reason) -> None:
+        """`close` for an end that only a person's command leaves."""
+        self.close(event, reason, desired=WhatsAppSession.Desired.STOPPED)
+
+    def hand_over(self) -> None:
+        """The host stops: another one goes on."""
+        if self.phase in ("preparing", "running"):
+            self.close(Event.CONNECTION_LOST, Reason.HOST_STOPPED)
+        elif self.phase != "closing":
+            self.finish()
+
+    def close_socket(self, then: Callable[[], None]) -> None:
+        """Stop the client, if one runs, and call `then` on the lane once it has stopped or takes too long."""
+        for name in ("connect", "prepare", "retry", "lost", "settle", "round", "unused"):
+            self.cancel(name)
+        if self.engine is None:
+            then()
+            return
+        self._after_closing = then
+        self.phase = "closing"
+        self.engine.send(ev.StopClient(session=self.session.session_id))
+        self.after("close", CLOSE_TIMEOUT, self._close_by_force)
+
+    def client_stopped(self, *, leaked: bool = False) -> bool:
+        """The socket is closed: take what it left. Returns whether somebody waited for that."""
+        self._flush_last()
+        then = self._after_closing
+        self.leave_engine(leaked=leaked)
+        self.cancel("close")
+        if then:
+            then()
+            if self._after_closing is then:
+                self._after_closing = None
+        return then is not None
+
+    def leave_engine(self, *, leaked: bool = False) -> None:
+        self.services.watcher.forget(self.session.pk)
+        self.keeper.close()
+        if self.engine:
+            self.services.engines.remove(self.engine, self.session.session_id, leaked=leaked)
+            self.engine = None
+
+    def end_round(self, outcome: str) -> None:
+        if self.round:
+            rounds.end(self.round, outcome)
+            self.round = None
+            self.news()
+
+    def finish(self) -> None:
+        """Give the lease back, everything being written through; the runner is done."""
+        self.leave_engine()
+        # Commands that came too late are left to whoever takes the session next.
+        late = [item.pk for item in self._inbox if isinstance(item, SessionCommand)]
+        SessionCommand.objects.filter(pk__in=late, done_at=None).update(taken_at=None)
+        self.finish_commands(error="The session ended before this could be done.")
+        release(self.lease, self.services.host, clean=True)
+        self._leave()
+        self.news()
+
+    def delete_row(self) -> None:
+        """Delete the session with all that hangs on it, and its directory."""
+        self.leave_engine()
+        if not WhatsAppSession.objects.filter(pk=self.session.pk, lease_epoch=self.lease.epoch).delete()[0]:
+            raise LeaseLost
+        self.keeper.remove_directory()
+        log.info("session_deleted", extra={"session": self.session.session_id})
+        self._leave()
+        broadcast.sessions_changed()
+
+    def hold(self, command: SessionCommand) -> None:
+        """Keep a command open until the engine has answered."""
+        if command not in self.open_commands:
+            self.open_commands.append(command)
+
+    def finish_commands(self, *verbs: Command, error: str = "") -> None:
+        """Answer the open commands with these verbs, or all: done, or failed with a sentence."""
+        outcome = SessionCommand.Outcome.FAILED if error else SessionCommand.Outcome.DONE
+        for command in [c for c in self.open_commands if not verbs or c.verb in verbs]:
+            command.finish(outcome, error)
+            self.open_commands.remove(command)
+
+    # --- ends that nobody asked for ----------------------------------------------
+
+    def _flush_last(self) -> None:
+        self.spool_grew = False
+        try:
+            self.keeper.flush()
+        except CredentialsVanished:
+            # A logout: the event that says so is in the spool, or the vault decides at the next login.
+            log.info("device_deleted_by_library", extra={"session": self.session.session_id})
+        self.take_spool()
+
+    def _close_by_force(self) -> None:
+        """The engine does not answer: only its end closes the socket for certain."""
+        log.error("engine_does_not_answer", extra={"session": self.session.session_id})
+        if self.engine:
+            self.engine.kill()
+        self.client_stopped()
+
+    def _on_credentials_vanished(self) -> None:
+        """The library deleted its rows. If a logout explains it, the spool says so within moments."""
+        self.spool_grew = True
+        if "vanished" not in self._deadlines:
+            self.after("vanished", 10.0, lambda: self.give_up(Event.FAILED, Reason.CREDENTIALS_VANISHED))
+
+    def _abandon(self) -> None:
+        """Somebody else has the session: close the socket and change nothing."""
+        log.warning("lease_lost", extra={"session": self.session.session_id, "epoch": self.lease.epoch})
+        if self.engine:
+            self.engine.send(ev.StopClient(session=self.session.session_id))
+        self.leave_engine()
+        self._leave()
+
+    def _leave(self) -> None:
+        self.finished, self.phase = True, "finished"
+        self.services.drop(self)

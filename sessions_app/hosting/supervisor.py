@@ -1,0 +1,231 @@
+"""One host: it beats, claims sessions, hands their commands to their runners, and stops in phases.
+
+`run()` is the long task of the worker. Its helpers are named threads (a beat, a watcher, lanes); if one of them dies, the host stops
+rather than limps, and the worker starts another.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection, connections
+from django.db.models.functions import Now
+
+import oxy
+from sessions_app import broadcast
+from sessions_app.engine import events as ev
+from sessions_app.hosting import lease, neighbours, reactions, session_path
+from sessions_app.hosting.engines import Engine, Engines
+from sessions_app.hosting.lanes import Lanes
+from sessions_app.hosting.runner import Runner
+from sessions_app.hosting.watcher import Watcher
+from sessions_app.models import Host, SessionCommand, WhatsAppSession
+from sessions_app.vault import crypto
+
+log = logging.getLogger(__name__)
+
+#: Between two looks for sessions to claim and commands to hand on.
+POLL = 0.25
+#: Sessions claimed in one look, so that a start of hundreds is spread out.
+CLAIM_AT_ONCE = 20
+#: All of a stop: the platform's patience is at least ten seconds.
+STOP_WITHIN = 8.0
+
+
+class Stop(Protocol):
+    """A `threading.Event` or one of multiprocessing."""
+
+    def wait(self, timeout: float | None = None) -> bool: ...
+
+
+class HelperDied(Exception):
+    """One of the host's threads is gone; the text names it."""
+
+
+def run(stop: Stop) -> None:
+    """Host sessions until `stop` is set; returns when every socket is closed and every lease is given back."""
+    Supervisor(session_path.choose()).run(stop)
+
+
+class Supervisor:
+    """See the module. It is also what runners need of their host."""
+
+    def __init__(self, path: session_path.SessionPath) -> None:
+        self.session_path = path
+        self.runners: dict[int, Runner] = {}
+        self._lock = threading.Lock()
+        self._renewed_at = time.monotonic()
+        self._beat_stop = threading.Event()
+        self.host = self._register()
+        self.lanes = Lanes(2 if connection.vendor == "sqlite" else 4)
+        self.engines = Engines(self._on_engine, capacity=settings.OXY_ENGINE_CAPACITY)
+        self.watcher = Watcher()
+        self._beat_thread = threading.Thread(target=self._beat_on, name="beat", daemon=True)
+
+    def run(self, stop: Stop) -> None:
+        log.info("host_started", extra={"host": self.host.name, "path": str(self.session_path.root)})
+        self._beat_thread.start()
+        try:
+            while not stop.wait(POLL):
+                self._check_helpers()
+                self._guarded(self.step)
+        finally:
+            self._shut_down()
+            log.info("host_stopped", extra={"host": self.host.name})
+
+    def step(self) -> None:
+        """One look: claim what nobody hosts, hand on what was asked for."""
+        self._claim()
+        self._hand_on_commands()
+
+    # --- what runners need ------------------------------------------------------
+
+    def lease_seconds_left(self) -> float:
+        """How long an engine may keep a session without hearing from us again."""
+        lasts = (lease.LEASE_TTL - lease.ENGINE_MARGIN).total_seconds()
+        return max(1.0, lasts - (time.monotonic() - self._renewed_at))
+
+    def proxy_url(self, session: WhatsAppSession) -> str:
+        sealed = session.proxy_url
+        return crypto.unseal(bytes(sealed), session.session_id, "proxy-url").decode() if sealed else ""
+
+    def drop(self, runner: Runner) -> None:
+        with self._lock:
+            if self.runners.get(runner.lane_key) is runner:
+                del self.runners[runner.lane_key]
+
+    # --- claiming and commands ----------------------------------------------------
+
+    def _claim(self) -> None:
+        room = min(settings.OXY_HOST_CAPACITY - len(self.runners), CLAIM_AT_ONCE)
+        if room <= 0:
+            return
+        for session in WhatsAppSession.objects.claimable().exclude(pk__in=list(self.runners)).order_by("pk")[:room]:
+            taken = lease.acquire(session, self.host)
+            if taken is None:
+                continue
+            # What a dead host had begun is begun again.
+            SessionCommand.objects.filter(session=session, done_at=None).update(taken_at=None)
+            runner = Runner(session, taken, self)
+            with self._lock:
+                self.runners[session.pk] = runner
+            log.info(
+                "lease_acquired", extra={"session": session.session_id, "host": self.host.name, "epoch": taken.epoch}
+            )
+            self.lanes.wake(runner)
+
+    def _hand_on_commands(self) -> None:
+        for command in (
+            SessionCommand.objects.pending().filter(session__in=list(self.runners)).select_related("session")
+        ):
+            runner = self.runners.get(command.session_id)
+            if runner and SessionCommand.objects.filter(pk=command.pk, taken_at=None).update(taken_at=Now()):
+                runner.post(command)
+
+    def _on_engine(self, engine: Engine, event: Any) -> None:
+        """On an engine's reader thread: find the runner and wake its lane; nothing else."""
+        runners = [r for r in list(self.runners.values()) if r.session.session_id in engine.sessions]
+        if event is None:
+            for runner in runners:
+                runner.post(lambda runner=runner: reactions.engine_died(runner, engine))
+            return
+        if isinstance(event, ev.EngineStarted):
+            self._library = engine.library
+            return
+        for runner in runners:
+            if runner.session.session_id == event.session:
+                runner.notice_spool() if isinstance(event, ev.SpoolGrew) else runner.post(event)
+
+    # --- staying alive --------------------------------------------------------------
+
+    def _register(self) -> Host:
+        pid, path = os.getpid(), self.session_path
+        host = Host.objects.create(
+            name=f"{socket.gethostname()}-{pid}-{secrets.token_hex(2)}"[-100:],
+            machine=neighbours.machine(),
+            pid=pid,
+            pid_started=neighbours.started(pid),
+            version=oxy.__version__,
+            capacity=settings.OXY_HOST_CAPACITY,
+            session_path=str(path.root),
+            path_fell_back=path.fell_back,
+        )
+        broadcast.sessions_changed()
+        return host
+
+    _library = ""
+
+    def _beat_on(self) -> None:
+        """The beat thread: leases first, because sessions hang on them."""
+        try:
+            while True:
+                self._guarded(self._beat)
+                if self._beat_stop.wait(lease.BEAT_EVERY.total_seconds()):
+                    return
+        finally:
+            connections.close_all()
+
+    def _beat(self) -> None:
+        with self._lock:
+            runners = dict(self.runners)
+        began = time.monotonic()
+        held = lease.renew(self.host, runners.keys())
+        self._renewed_at = began
+        seconds = self.lease_seconds_left()
+        self.engines.renew({runners[pk].session.session_id: seconds for pk in held})
+        for pk in runners.keys() - held:
+            if not runners[pk].finished:
+                runners[pk].lose_lease()
+        Host.objects.filter(pk=self.host.pk).update(beat_at=Now(), library=self._library)
+        neighbours.bury_the_dead(self.host)
+
+    def _guarded(self, action: Callable[[], None]) -> None:
+        """Run a step; without the database there is nothing to do but to try again."""
+        try:
+            action()
+        except (OperationalError, InterfaceError) as error:
+            connections.close_all()
+            log.warning("database_unavailable", extra={"host": self.host.name, "error": type(error).__name__})
+
+    def _check_helpers(self) -> None:
+        for name, helper in (
+            ("beat", self._beat_thread.is_alive()),
+            ("watcher", self.watcher.alive),
+            ("lanes", self.lanes.alive),
+        ):
+            if not helper:
+                raise HelperDied(name)
+
+    # --- stopping --------------------------------------------------------------------
+
+    def _shut_down(self) -> None:
+        """Close sockets and write through, give the leases back, end the engines, leave."""
+        deadline = time.monotonic() + STOP_WITHIN
+        self._guarded(lambda: self._mark_stopping())
+        for runner in list(self.runners.values()):
+            runner.post(runner.hand_over)
+        while self.runners and time.monotonic() < deadline - 2:
+            time.sleep(0.02)
+        if self.runners:
+            log.error("sessions_not_handed_over", extra={"host": self.host.name, "sessions": len(self.runners)})
+        self.engines.stop(max(0.5, deadline - time.monotonic() - 1))
+        self._beat_stop.set()
+        self._beat_thread.join(2)
+        self.lanes.end(1)
+        self.watcher.end()
+        self._guarded(lambda: self._leave())
+
+    def _mark_stopping(self) -> None:
+        Host.objects.filter(pk=self.host.pk).update(stopping=True)
+
+    def _leave(self) -> None:
+        self.host.delete()
+        broadcast.sessions_changed()
