@@ -316,7 +316,7 @@ class PairingRound(models.Model):
         """How long the present QR code lives; never negative."""
         return max(timedelta(0), self.expires_at - timezone.now()) if self.expires_at else timedelta(0)
 
-    def _open(self, name: str, sealed: bytes | None) -> str | None:
+    def _open(self, name: str, sealed: bytes | memoryview | None) -> str | None:
         return crypto.unseal(bytes(sealed), self.session.session_id, name).decode() if sealed else None
 
 

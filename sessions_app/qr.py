@@ -22,7 +22,7 @@ def svg(text: str) -> str:
     image = qrcode.make(
         text, image_factory=qrcode.image.svg.SvgPathImage, border=2, error_correction=qrcode.ERROR_CORRECT_L
     )
-    return image.to_string(encoding="unicode")
+    return str(image.to_string(encoding="unicode"))
 
 
 def png(text: str) -> bytes:

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from sessions_app.lifecycle import FINAL
 
 if TYPE_CHECKING:
-    from sessions_app.models import Host
+    from sessions_app.models import Host, SessionCommand, WhatsAppSession  # noqa: F401 - named in base classes
 
 #: A host that has not written its beat for so long is taken for dead.
 HOST_TTL = timedelta(seconds=30)

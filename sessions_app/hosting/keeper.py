@@ -26,7 +26,7 @@ from sessions_app.hosting.lease import Lease
 from sessions_app.lifecycle import Status
 from sessions_app.models import Backup, WhatsAppSession
 from sessions_app.vault import store
-from sessions_app.vault.live_store import LiveStore
+from sessions_app.vault.live_store import LiveStore, Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +69,7 @@ class Keeper:
         """Watch the tables that the library has prepared; called after `StorePrepared`, before the client starts."""
         live = self._store = self._store or LiveStore(self.path)
         live.install_journal()
-        live.set_meta("session_id", self.session.session_id)
-        live.set_meta("epoch", str(self.lease.epoch))
+        live.set_meta(session_id=self.session.session_id, epoch=self.lease.epoch)
         if self._rebuilt:
             # The library may have migrated a store that an older release saved: the vault follows.
             store.save_snapshot(self.session, self.lease.epoch, live.snapshot())
@@ -88,7 +87,10 @@ class Keeper:
                 raise CredentialsVanished
             if not changes.upto:
                 break
-            store.save(self.session, self.lease.epoch, changes)
+            try:
+                store.save(self.session, self.lease.epoch, changes)
+            except store.NoCredentials:
+                self.save_in_full()
             live.clear_journal(changes.upto)
             written += len(changes.values)
         return written
@@ -106,7 +108,8 @@ class Keeper:
         snapshot = live.snapshot()
         difference = store.compare(self.session, snapshot)
         # What changed while we compared is on its way through the journal: no fault of the write-through.
-        names = sorted(difference.names - live.read_changes(BATCH).values.keys())
+        found = {*difference.missing, *difference.different, *difference.extra}
+        names = sorted(found - live.read_changes(BATCH).values.keys())
         if names:
             store.save_snapshot(self.session, self.lease.epoch, snapshot)
             log.error("backup_differed", extra={"session": self.session.session_id, "keys": len(names)})
@@ -140,7 +143,7 @@ class Keeper:
 
     # --- which live store ---------------------------------------------------
 
-    def _open_paired(self, snapshot: store.Snapshot) -> None:
+    def _open_paired(self, snapshot: Snapshot) -> None:
         problem = self._why_not_this_file(self.lease.previous_epoch)
         if not problem:
             self._say("file", "last run under the epoch before ours")
@@ -176,7 +179,7 @@ class Keeper:
         round_was_on = self.session.status in (Status.PAIRING, Status.CONNECTING, Status.WAITING)
         if round_was_on and not self._why_not_this_file(self.lease.previous_epoch):
             live = LiveStore(self.path)
-            if live.has_device():
+            if live.snapshot().creds is not None:
                 self._store, self._rebuilt = live, True
                 store.save_snapshot(self.session, self.lease.epoch, live.snapshot())
                 self._say("file", "a phone had been linked when the last host ended")
@@ -194,7 +197,7 @@ class Keeper:
         try:
             live = LiveStore(self.path)
             try:
-                if not live.is_sound():
+                if live.check():
                     return "the file on this disk is damaged"
                 if live.get_meta("session_id") != self.session.session_id:
                     return "the file on this disk is of another session"

@@ -80,6 +80,9 @@ class Lane:
             # The connection may be a dead one: the next attempt opens its own.
             connections.close_all()
             log.warning("database_unavailable", extra={"error": type(error).__name__})
+        except Exception:
+            # A fault of one session must not take its neighbours down.
+            log.exception("work_failed", extra={"worker": repr(worker)})
         if worker.finished:
             self._workers.pop(worker.lane_key, None)
         else:

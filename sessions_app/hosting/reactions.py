@@ -170,11 +170,8 @@ def _connected(runner: Runner, event: ev.Connected) -> None:
         runner.cancel(name)
     runner.keeper.flush()
     known = {"jid": event.jid, "lid": event.lid, "push_name": event.push_name, "phone": phone_of(event.jid)}
-    runner.apply(
-        Event.CONNECTED,
-        last_connected_at=timezone.now(),
-        **{name: value for name, value in known.items() if value},
-    )
+    changes: dict[str, Any] = {name: value for name, value in known.items() if value}
+    runner.apply(Event.CONNECTED, last_connected_at=timezone.now(), **changes)
     runner.reset_delays()
     runner.after("settle", SETTLED_AFTER, runner.keeper.save_in_full)
     if runner.unlink_when_connected:

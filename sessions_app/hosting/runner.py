@@ -35,7 +35,7 @@ from sessions_app.vault.store import LeaseLost
 
 if TYPE_CHECKING:
     from sessions_app.hosting.engines import Engine
-    from sessions_app.hosting.supervisor import Services
+    from sessions_app.hosting.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ SETTLED_AFTER = 5.0
 class Runner:
     """See the module. `phase` is one of the words in its picture."""
 
-    def __init__(self, session: WhatsAppSession, lease: Lease, services: Services) -> None:
+    def __init__(self, session: WhatsAppSession, lease: Lease, services: Supervisor) -> None:
         self.session, self.lease, self.services = session, lease, services
         self.lane_key, self.finished = session.pk, False
         self.phase = "claimed"
@@ -138,20 +138,23 @@ class Runner:
             log.exception("item_failed", extra={"session": self.session.session_id, "item": type(item).__name__})
 
     def _read_spool(self) -> None:
-        if not self.spool_grew:
-            return
-        self.spool_grew = False
-        try:
+        if self.spool_grew:
+            self.spool_grew = False
             self.take_spool()
-        except (OperationalError, InterfaceError):
-            self.spool_grew = True
-            raise
 
     def take_spool(self) -> None:
         """Handle everything that the spool holds; its position moves only when all of it is in the database."""
-        batch = self.spool.read()
-        if not batch:
-            return
+        try:
+            while batch := self.spool.read():
+                self._take(batch)
+                self.spool.commit()
+                self.news()
+        except BaseException:
+            self.spool.rewind()
+            self.spool_grew = True
+            raise
+
+    def _take(self, batch: list[Any]) -> None:
         received = [event for event in batch if isinstance(event, ev.MessageReceived)]
         if received:
             # A message is shown, and handed on, only once the keys that it changed are safe.
@@ -162,8 +165,6 @@ class Runner:
                 messages.record_receipt(self.session, event)
             elif not isinstance(event, ev.MessageReceived) and event.epoch == self.lease.epoch:
                 self._handle(event)
-        self.spool.commit()
-        self.news()
 
     def _flush(self, *, even_if_quiet: bool = False) -> None:
         if not (self.journal_grew or even_if_quiet) or self.phase not in ("running", "closing"):
@@ -259,9 +260,10 @@ class Runner:
 
     def _take_leftovers(self) -> None:
         """Messages that an earlier run left in the spool are recorded; its other events are history."""
-        left = [event for event in self.spool.read() if isinstance(event, ev.MessageReceived)]
-        messages.record_received(self.session, left)
-        self.spool.commit()
+        self.spool.rewind()
+        while batch := self.spool.read():
+            messages.record_received(self.session, [e for e in batch if isinstance(e, ev.MessageReceived)])
+            self.spool.commit()
 
     # --- what reactions and commands use ----------------------------------------
 
