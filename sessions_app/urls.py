@@ -2,4 +2,22 @@
 
 from __future__ import annotations
 
-urlpatterns: list = []
+from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.auth.views import LoginView, LogoutView
+from django.urls import path
+
+from sessions_app import views
+
+urlpatterns = [
+    path("", views.session_list, name="oxy-sessions"),
+    path(
+        "login/",
+        LoginView.as_view(template_name="oxy/login.html", authentication_form=AdminAuthenticationForm),
+        name="oxy-login",
+    ),
+    path("logout/", LogoutView.as_view(), name="oxy-logout"),
+    path("sessions/new", views.new_session, name="oxy-new"),
+    path("sessions/<str:session_id>/", views.session_page, name="oxy-session"),
+    path("sessions/<str:session_id>/confirm/<slug:verb>", views.confirm, name="oxy-confirm"),
+    path("sessions/<str:session_id>/<slug:verb>", views.give_command, name="oxy-command"),
+]

@@ -1,0 +1,250 @@
+"""The parts of a page that change by themselves, each rendered from the database as it is now.
+
+A page includes its panels; its websocket sends the same panels again, out of band, whenever something may have changed. Both
+come from here, so they can't differ. A panel carries a digest of its content (`data-v`): whoever holds the same one leaves it
+alone, so that nothing blinks and no typed text is lost.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.paginator import Page, Paginator
+from django.db.models import Count, Q
+from django.http import QueryDict
+from django.template.loader import render_to_string
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext
+
+from sessions_app import qr, words
+from sessions_app.lifecycle import Command, Status
+from sessions_app.models import Host, PairingRound, SessionCommand, WhatsAppSession
+from sessions_app.vault.crypto import Unreadable
+
+PAGE_SIZE = 50
+#: A command that no host has answered for so long is no longer said to be under way.
+PATIENCE = timedelta(seconds=60)
+#: Commands that are asked for only after a page has said what will be lost.
+CONFIRMED = frozenset({Command.LOGOUT, Command.DELETE})
+SESSION_PANELS = ("warnings", "state", "pairing", "code", "facts", "timeline", "backups", "messages")
+LIST_PANELS = ("warnings", "counts", "list")
+
+_ORDER = (Command.START, Command.STOP, Command.RESTART, Command.BACKUP, Command.LOGOUT, Command.DELETE)
+_BEGIN = frozenset({Command.START.value, Command.RESTART.value})
+#: What a dead code is drawn from where the page was opened too late to have seen it: it says nothing.
+_BLANK_CODE = "This code is no longer valid. " * 7
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One part of a page; `{{ panel }}` in a template is its element."""
+
+    name: str
+    body: str
+
+    @property
+    def digest(self) -> str:
+        return hashlib.blake2s(self.body.encode(), digest_size=8).hexdigest()
+
+    def element(self, *, out_of_band: bool) -> SafeString:
+        return format_html(
+            '<div id="panel-{}" class="panel" data-v="{}"{}>{}</div>',
+            self.name,
+            self.digest,
+            mark_safe(' hx-swap-oob="true"') if out_of_band else "",
+            mark_safe(self.body),  # noqa: S308 - rendered by our own template, which escapes
+        )
+
+    def __html__(self) -> SafeString:
+        return self.element(out_of_band=False)
+
+    __str__ = __html__
+
+
+def clock(*, out_of_band: bool) -> SafeString:
+    """The server's time in Unix milliseconds: pages count down by it, whatever their own clock says."""
+    return format_html(
+        '<i id="clock" data-now="{}" hidden{}></i>',
+        str(int(timezone.now().timestamp() * 1000)),
+        mark_safe(' hx-swap-oob="true"') if out_of_band else "",
+    )
+
+
+def out_of_band(panels: Iterable[Panel]) -> str:
+    """The panels as htmx takes them from a response or a websocket message."""
+    return clock(out_of_band=True) + "".join(panel.element(out_of_band=True) for panel in panels)
+
+
+def warnings() -> list[str]:
+    """What is wrong with the installation as a whole, in sentences."""
+    hosts = list(Host.objects.alive().only("name", "path_fell_back", "session_path"))
+    if not hosts:
+        return [gettext("No worker is running: sessions stay as they are. Start one with “python manage.py runhost”.")]
+    return [
+        gettext("Worker %(name)s cannot write to the session path, so it uses %(path)s.")
+        % {"name": host.name, "path": host.session_path}
+        for host in hosts
+        if host.path_fell_back
+    ]
+
+
+def public_sessions() -> Any:
+    """Sessions with what pages show of them: the sealed columns stay in the database."""
+    return WhatsAppSession.objects.select_related("lease_host").defer("creds", "proxy_url")
+
+
+# --- one session -------------------------------------------------------------
+
+
+def session_panels(session_pk: int) -> list[Panel]:
+    """The panels of a session's page; of a session that is gone, one that says so."""
+    session = public_sessions().filter(pk=session_pk).first()
+    if session is None:
+        gone = Panel("state", render_to_string("oxy/panels/gone.html"))
+        return [gone if name == "state" else Panel(name, "") for name in SESSION_PANELS]
+    context = session_context(session)
+    return [Panel(name, render_to_string(f"oxy/panels/{name}.html", context).strip()) for name in SESSION_PANELS]
+
+
+def session_context(session: WhatsAppSession) -> dict[str, Any]:
+    """What the templates of a session's panels read."""
+    last = session.commands.order_by("-pk").first()
+    pending = last if last and last.done_at is None and last.created_at > timezone.now() - PATIENCE else None
+    pairs = session.allows(Command.PAIRING_CODE)
+    return {
+        "session": session,
+        "said": words.status_words(session.status),
+        "pending": pending,
+        "refused": last if last and last.outcome == SessionCommand.Outcome.FAILED else None,
+        "actions": _actions(session, pairs=pairs),
+        "pairs": pairs,
+        **(_pairing_context(session, pending) if pairs else {}),
+        "warnings": warnings(),
+        "events": session.events.all()[:30],
+        "backups": session.backups.all()[:5],
+        "chat": session.messages.all()[:20],
+        "simulator_control": settings.OXY_SIMULATOR_CONTROL,
+    }
+
+
+def _actions(session: WhatsAppSession, *, pairs: bool) -> list[dict[str, Any]]:
+    """The buttons, in order. Where codes are shown, "New round" beside them stands for start and restart."""
+    return [
+        {"verb": command.value, "confirmed": command in CONFIRMED}
+        for command in _ORDER
+        if session.allows(command) and not (pairs and command.value in _BEGIN)
+    ]
+
+
+def _pairing_context(session: WhatsAppSession, pending: SessionCommand | None) -> dict[str, Any]:
+    last_round = session.rounds.order_by("-pk").first()
+    code = _open_code(last_round)
+    spent = bool(last_round and last_round.index and not _was_paired(session, last_round))
+    begins = bool(pending and pending.verb in _BEGIN)
+    dead = spent and not code and not begins
+    return {
+        "round": last_round,
+        "qr_state": "live" if code else "dead" if dead else "none",
+        "qr_svg": mark_safe(qr.svg(code or _BLANK_CODE)) if code or dead else "",  # noqa: S308 - drawn by us
+        # The page hands it to the simulated phone by a message between windows; a real code stays a picture.
+        "qr_text": code if settings.OXY_SIMULATOR else None,
+        "pairing_code": _open_pairing_code(last_round),
+        "begins": begins,
+        "waits_for_code": session.status == Status.PAIRING,
+        "code_asked": bool(pending and pending.verb == Command.PAIRING_CODE),
+        "new_round": (Command.START if session.allows(Command.START) else Command.RESTART).value,
+    }
+
+
+def _was_paired(session: WhatsAppSession, last_round: PairingRound) -> bool:
+    return session.paired_at is not None and session.paired_at >= last_round.started_at
+
+
+def _open_code(last_round: PairingRound | None) -> str | None:
+    try:
+        return last_round.code if last_round else None
+    except Unreadable:
+        return None  # sealed with a key that is gone: as good as dead
+
+
+def _open_pairing_code(last_round: PairingRound | None) -> str | None:
+    try:
+        return last_round.pairing_code if last_round else None
+    except Unreadable:
+        return None
+
+
+# --- the list ----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ListQuery:
+    """What a list of sessions was asked for; it lives in the URL."""
+
+    search: str = ""
+    status: str = ""
+    page: str = "1"
+
+    @classmethod
+    def read(cls, parameters: QueryDict) -> ListQuery:
+        status = parameters.get("status", "")
+        return cls(
+            search=parameters.get("q", "").strip()[:100],
+            status=status if status in Status.__members__ else "",
+            page=parameters.get("page", "1"),
+        )
+
+    def url(self, **over: str) -> str:
+        """The query string of this list with something changed, without what is empty."""
+        parameters = QueryDict(mutable=True)
+        wanted = {"q": self.search, "status": self.status, **over}
+        parameters.update({name: value for name, value in wanted.items() if value})
+        return f"?{parameters.urlencode()}"
+
+    def find(self) -> Page[WhatsAppSession]:
+        rows = public_sessions()
+        if self.status:
+            rows = rows.filter(status=self.status)
+        if self.search:
+            digits = self.search.lstrip("+")
+            rows = rows.filter(
+                Q(name__icontains=self.search)
+                | Q(owner__icontains=self.search)
+                | Q(session_id__icontains=self.search)
+                | Q(phone__contains=digits)
+            )
+        return Paginator(rows, PAGE_SIZE).get_page(self.page)
+
+
+def list_panels(query: ListQuery) -> list[Panel]:
+    """The panels of the list of sessions."""
+    counts = dict(WhatsAppSession.objects.order_by().values_list("status").annotate(Count("pk")))
+    context = {
+        "query": query,
+        "total": sum(counts.values()),
+        "all_url": query.url(status=""),
+        "counts": [
+            {"status": status.value, "count": counts[status], "url": query.url(status=status.value)}
+            for status in Status
+            if counts.get(status)
+        ],
+        "warnings": warnings(),
+        **_page_context(query),
+    }
+    return [Panel(name, render_to_string(f"oxy/panels/{name}.html", context).strip()) for name in LIST_PANELS]
+
+
+def _page_context(query: ListQuery) -> dict[str, Any]:
+    page = query.find()
+    return {
+        "page": page,
+        "previous_url": query.url(page=str(page.previous_page_number())) if page.has_previous() else "",
+        "next_url": query.url(page=str(page.next_page_number())) if page.has_next() else "",
+    }

@@ -1,0 +1,77 @@
+"""Template tags of the console: status badges, icons, times, and words for codes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django import template
+from django.templatetags.static import static
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+
+from sessions_app import words
+from sessions_app.lifecycle import Command
+
+register = template.Library()
+register.filter("sentence", words.sentence)
+register.filter("next_step", words.next_step)
+register.filter("actor", words.actor)
+register.filter("event_title", words.event_title)
+register.filter("event_facts", words.event_facts)
+
+
+@register.simple_tag
+def icon(name: str) -> SafeString:
+    """A symbol of static/icons.svg, hidden from screen readers: a word always stands beside it."""
+    return format_html(
+        '<svg class="icon" aria-hidden="true" focusable="false"><use href="{}#{}"></use></svg>',
+        static("icons.svg"),
+        name,
+    )
+
+
+@register.simple_tag
+def badge(status: str, element_id: str = "") -> SafeString:
+    """A status as icon and word."""
+    said = words.status_words(status)
+    return format_html(
+        '<span{} class="badge tone-{}" data-status="{}">{}{}</span>',
+        format_html(' id="{}"', element_id) if element_id else "",
+        said.tone,
+        status,
+        icon(said.icon),
+        said.label,
+    )
+
+
+@register.simple_tag
+def when(moment: datetime | None, relative: bool = True) -> SafeString:
+    """A time. The page's script turns it into the reader's own zone, and says how long ago it was."""
+    if moment is None:
+        return format_html('<span class="never">{}</span>', gettext("never"))
+    return format_html(
+        '<time datetime="{}"{}>{} UTC</time>',
+        moment.isoformat(timespec="milliseconds"),
+        " data-relative" if relative else "",
+        moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M"),
+    )
+
+
+@register.filter
+def milliseconds(moment: datetime | None) -> str:
+    """A time as Unix milliseconds, for scripts."""
+    return str(int(moment.timestamp() * 1000)) if moment else ""
+
+
+@register.filter
+def number(digits: str) -> str:
+    """A phone number as people write it: +digits."""
+    return f"+{digits.lstrip('+')}" if digits else ""
+
+
+@register.filter
+def label(command: str) -> Any:
+    """The name of a command's button."""
+    return words.COMMANDS[Command(command)]

@@ -1,0 +1,126 @@
+"""What people read: a label, an icon and a sentence for each status, a label for each command, a line for each event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from sessions_app import reasons
+from sessions_app.lifecycle import Command, Status
+from sessions_app.models import SYSTEM, WHATSAPP, NotAllowed, SessionEvent
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
+
+    Text = str | _StrPromise
+else:
+    Text = str | Promise
+
+
+@dataclass(frozen=True)
+class StatusWords:
+    """`icon` is a symbol of static/icons.svg; `tone` a class of static/status.css: ok, busy, idle, warn or bad."""
+
+    label: Text
+    icon: str
+    tone: str
+    sentence: Text
+
+
+STATUSES: dict[Status, StatusWords] = {
+    Status.NEW: StatusWords(_("New"), "new", "idle", _("Not linked to a phone yet.")),
+    Status.PAIRING: StatusWords(_("Pairing"), "pairing", "busy", _("Waiting for a phone to scan the code.")),
+    Status.CONNECTING: StatusWords(_("Connecting"), "connecting", "busy", _("Opening the connection to WhatsApp.")),
+    Status.CONNECTED: StatusWords(_("Connected"), "connected", "ok", _("Connected to WhatsApp.")),
+    Status.WAITING: StatusWords(_("Waiting"), "waiting", "warn", _("Not connected; it tries again by itself.")),
+    Status.STOPPED: StatusWords(_("Stopped"), "stopped", "idle", _("Stopped. Its credentials are kept.")),
+    Status.LOGGED_OUT: StatusWords(_("Logged out"), "logged-out", "bad", _("No longer linked to the phone.")),
+    Status.REPLACED: StatusWords(_("Replaced"), "replaced", "bad", _("Another program took over the connection.")),
+    Status.BANNED: StatusWords(_("Banned"), "banned", "bad", _("WhatsApp has blocked this account for some time.")),
+    Status.FAILED: StatusWords(_("Failed"), "failed", "bad", _("It cannot go on without you.")),
+}
+
+COMMANDS: dict[Command, Text] = {
+    Command.START: _("Start"),
+    Command.STOP: _("Stop"),
+    Command.RESTART: _("Restart"),
+    Command.PAIRING_CODE: _("Get a code"),
+    Command.LOGOUT: _("Log out"),
+    Command.BACKUP: _("Back up now"),
+    Command.DELETE: _("Delete"),
+}
+
+_ASKED: dict[str, Text] = {
+    Command.START: _("Asked to start"),
+    Command.STOP: _("Asked to stop"),
+    Command.RESTART: _("Asked to restart"),
+    Command.PAIRING_CODE: _("Asked for a pairing code"),
+    Command.LOGOUT: _("Asked to log out"),
+    Command.BACKUP: _("Asked for a backup"),
+    Command.DELETE: _("Asked to delete"),
+}
+
+_KINDS: dict[str, Text] = {
+    "backup": _("Backup"),
+    "pairing": _("Pairing"),
+    "vault": _("Vault"),
+    "engine": _("Engine"),
+    "lease": _("Worker"),
+    "host": _("Worker"),
+    "message": _("Message"),
+}
+
+
+def status_words(status: str) -> StatusWords:
+    """The words for a stored status; one that is not known is shown as it is."""
+    try:
+        return STATUSES[Status(status)]
+    except ValueError:
+        return StatusWords(status, "new", "idle", "")
+
+
+def sentence(reason: str) -> str:
+    """Why, in the reader's language; empty where there is no reason."""
+    text = reasons.explain(reason).sentence
+    return gettext(text) if text else ""
+
+
+def next_step(reason: str) -> str:
+    """What to do now, in the reader's language; empty where nothing is needed."""
+    text = reasons.explain(reason).action
+    return gettext(text) if text else ""
+
+
+def actor(name: str) -> str:
+    """Who did it: a person's name as it is, ours in words."""
+    return {SYSTEM: "Oxy", WHATSAPP: "WhatsApp"}.get(name, name)
+
+
+def event_title(event: SessionEvent) -> Text:
+    """The first line of a timeline entry."""
+    if event.kind == "status":
+        return status_words(event.status).label
+    if event.kind == "command":
+        return _ASKED.get(str(event.detail.get("command", "")), _("Command"))
+    return _KINDS.get(event.kind, event.kind)
+
+
+def event_facts(event: SessionEvent) -> list[tuple[str, str]]:
+    """What else the entry says: the plain values of its detail, by name."""
+    return [
+        (name.replace("_", " "), str(value))
+        for name, value in event.detail.items()
+        if name != "command" and isinstance(value, str | int | float) and value != ""
+    ]
+
+
+def refusal(error: NotAllowed) -> str:
+    """Why a command was not taken."""
+    return gettext("“%(command)s” is not possible while the session is “%(status)s”.") % {
+        "command": COMMANDS[error.command],
+        "status": STATUSES[error.status].label,
+    }
