@@ -1,0 +1,303 @@
+"""One session's run in an engine: from its start to the word that its socket is closed.
+
+A run has two sides. The library's threads call the handlers at the bottom, which append to the spool and return. The
+engine's threads ask it to send, to give a pairing code, to log out or to stop. In the library a run goes through these
+phases, and what may be called depends on them:
+
+- dialling: `Disconnect` waits until it is over;
+- a pairing round (`code_seen`): the run cannot be ended any more: the socket closes, two threads stay behind for good;
+- live (`live`): it has credentials and events flow; it can be stopped.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import itertools
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sessions_app.engine import events
+from sessions_app.engine.library import EVENT_NAMES, OWN_DEVICE, Handlers, Library, LibraryError, redact
+from sessions_app.engine.pipe import MessageWriter
+from sessions_app.engine.spool import SpoolWriter
+from sessions_app.engine.translate import Translator, jid
+
+logger = logging.getLogger(__name__)
+
+#: How long a run may take to return once its client is forgotten.
+RETURN_SECONDS = 2.0
+#: After the socket is closed: events that the library still holds have come out when nothing came for this long.
+QUIET_SECONDS = 0.1
+SETTLE_SECONDS = 1.0
+FIRST_CODE_SECONDS = 10.0
+
+_runs = itertools.count(1)
+
+
+class Client:
+    """Runs the session of one `StartClient`. `on_end` is called once, with the last word about the run."""
+
+    def __init__(
+        self,
+        library: Library,
+        command: events.StartClient,
+        pipe: MessageWriter,
+        on_end: Callable[[Client, events.ClientStopped], None],
+    ) -> None:
+        self.session = command.session
+        self.epoch = command.epoch
+        #: On the monotonic clock: when the lease runs out.
+        self.deadline = time.monotonic() + command.lease_seconds
+        #: Whether the socket was closed for good.
+        self.closed = False
+        self._command = command
+        self._library = library
+        self._pipe = pipe
+        self._on_end = on_end
+        self._spool = SpoolWriter(command.spool)
+        self._translator = Translator(command.session, command.epoch)
+        # A name for this run alone: what the library keeps of an earlier run of the session must not be reached by it.
+        self._uuid = f"{command.session}.{command.epoch}.{next(_runs)}"
+        self._lock = threading.Lock()
+        self._ending = False
+        self._ended = False
+        self._online = False
+        self._own = events.Connected(session=self.session, epoch=self.epoch, at=0.0)
+        self._code_seen = threading.Event()
+        self._live = threading.Event()
+        self._returned = threading.Event()
+        self._heard_at = 0.0
+        self._sends: collections.deque[events.SendText] = collections.deque()
+        self._sending = False
+
+    # --- the engine's side ------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the run; call inside `library.moving()`."""
+        self._in_thread(self._run)
+
+    def stop(self, *, error: str = "", lease_ran_out: bool = False) -> None:
+        """Close the socket and end the run, in its own thread: `ClientStopped` follows within a few seconds."""
+        with self._lock:
+            if self._ending:
+                return
+            self._ending = True
+        self._in_thread(self._stop, error, lease_ran_out)
+
+    def disconnect(self) -> None:
+        """Close the socket. Waits as long as the library is dialling."""
+        self._library.disconnect(self._uuid)
+        self.closed = True
+
+    def settle(self, timeout: float) -> None:
+        """Wait until the library has handed over what it still held when its socket was closed."""
+        end = time.monotonic() + timeout
+        while (now := time.monotonic()) < end and now - self._heard_at < QUIET_SECONDS:
+            time.sleep(QUIET_SECONDS / 10)
+
+    def retry_spool(self) -> None:
+        self._spool.retry()
+
+    def log_out(self) -> None:
+        self._in_thread(self._log_out)
+
+    def request_pairing_code(self, phone: str) -> None:
+        self._in_thread(self._request_pairing_code, phone)
+
+    def send(self, command: events.SendText) -> None:
+        """Send in the order of the calls, one at a time: only so do two texts to one person keep their order."""
+        with self._lock:
+            self._sends.append(command)
+            if self._sending:
+                return
+            self._sending = True
+        self._in_thread(self._send_all)
+
+    def _in_thread(self, work: Callable[..., None], *args: object) -> None:
+        threading.Thread(target=work, args=args, name=f"{work.__name__} {self._uuid}", daemon=True).start()
+
+    def _run(self) -> None:
+        error = ""
+        try:
+            self._library.run(
+                self._uuid,
+                self._command.path,
+                device_name=self._command.device_name,
+                proxy_url=self._command.proxy_url,
+                handlers=Handlers(qr=self._on_qr, round_ended=self._on_round_ended, event=self._on_event),
+            )
+        except LibraryError as failure:
+            error = sentence(str(failure))
+        self._returned.set()
+        self.stop(error=error)
+
+    def _stop(self, error: str, lease_ran_out: bool) -> None:
+        """End the run in the one order that neither loses events nor brings the library down.
+
+        1. Close the socket: nothing more arrives, so nothing more is acknowledged.
+        2. Let out what the library still holds.
+        3. Wait until the run is live or over. Between the end of a pairing round and its first event the library looks
+           its own client up; forgotten in that moment, it would be a nil pointer.
+        4. Forget the client. In a pairing round that must not be done, and the run never returns.
+        """
+        self.disconnect()
+        if lease_ran_out:
+            self._pipe.send(events.LeaseRanOut(session=self.session, epoch=self.epoch))
+        self.settle(SETTLE_SECONDS)
+        while not (self._live.is_set() or self._returned.is_set() or self._code_seen.is_set()):
+            self._returned.wait(0.02)
+        if self._live.is_set() or self._returned.is_set():
+            with self._library.moving():
+                self._library.stop(self._uuid)
+            self._returned.wait(RETURN_SECONDS)
+        self._say_stopped(error, leaked=not self._returned.is_set())
+
+    def _say_stopped(self, error: str, *, leaked: bool) -> None:
+        self._ended = True
+        self._spool.close()
+        logger.info("client_stopped session=%s epoch=%d leaked=%s error=%s", self.session, self.epoch, leaked, error)
+        self._on_end(self, events.ClientStopped(session=self.session, epoch=self.epoch, error=error, leaked=leaked))
+
+    def _log_out(self) -> None:
+        try:
+            if not self._live.is_set():
+                raise LibraryError("it is not linked to a phone")
+            self._library.log_out(self._uuid)
+        except LibraryError as error:
+            self._fail("LogOut", f"The session could not be logged out: {error}.")
+            return
+        self._append(events.LoggedOut(session=self.session, epoch=self.epoch, at=time.time(), code=0))
+        self.stop()
+
+    def _request_pairing_code(self, phone: str) -> None:
+        try:
+            if self._live.is_set():
+                raise LibraryError("the session is linked already")
+            if not self._code_seen.wait(FIRST_CODE_SECONDS):
+                raise LibraryError("WhatsApp has not begun a pairing round")
+            code = self._library.pairing_code(self._uuid, phone)
+        except LibraryError as error:
+            self._fail("RequestPairingCode", f"WhatsApp gave no pairing code: {error}.")
+            return
+        self._pipe.send(events.PairingCodeIssued(session=self.session, code=code))
+
+    def _send_all(self) -> None:
+        while True:
+            with self._lock:
+                if not self._sends:
+                    self._sending = False
+                    return
+                command = self._sends.popleft()
+            self._send(command)
+
+    def _send(self, command: events.SendText) -> None:
+        try:
+            if self._ending or not self._live.is_set():
+                raise LibraryError("the session is not connected")
+            user, server = address(command.to)
+            message_id, timestamp = self._library.send_text(self._uuid, user, server, command.text)
+        except (LibraryError, ValueError) as error:
+            self._fail("SendText", f"The message was not sent: {error}.", ref=command.ref)
+            return
+        self._pipe.send(
+            events.MessageSent(session=self.session, ref=command.ref, message_id=message_id, timestamp=timestamp)
+        )
+
+    def _fail(self, command: str, error: str, *, ref: str = "") -> None:
+        self._pipe.send(events.CommandFailed(session=self.session, command=command, error=error, ref=ref))
+
+    # --- the library's side -----------------------------------------------------
+
+    def _on_qr(self, code: str) -> None:
+        self._code_seen.set()
+        self._append(events.QrIssued(session=self.session, epoch=self.epoch, at=time.time(), code=code))
+
+    def _on_round_ended(self, outcome: str) -> None:
+        self._append(events.PairingRoundEnded(session=self.session, epoch=self.epoch, at=time.time(), outcome=outcome))
+
+    def _on_event(self, number: int, data: bytes) -> None:
+        at = time.time()
+        self._heard_at = time.monotonic()
+        try:
+            event = self._heard(number, data, at)
+        except Exception:
+            # Whatever it is, the event is named in the spool: an exception here would be swallowed with it.
+            name = EVENT_NAMES.get(number, str(number))
+            logger.exception("event_not_translated session=%s name=%s bytes=%d", self.session, name, len(data))
+            event = events.UnknownHappened(session=self.session, epoch=self.epoch, at=at, name=name)
+        if event is not None:
+            self._append(event)
+
+    def _heard(self, number: int, data: bytes, at: float) -> events.SpoolEvent | None:
+        proto = self._library.parse(number, data)
+        if number == OWN_DEVICE:
+            self._own = self._account(proto)
+            self._live.set()
+            return None
+        event = self._translator.event(EVENT_NAMES[number], proto, at)
+        if isinstance(event, events.Connected):
+            self._own = self._account(self._library.own_device(self._uuid))
+            event = dataclasses.replace(self._own, at=at)
+            self._online = False
+            self._set_online()
+        elif isinstance(event, events.OfflineSyncCompleted):
+            # Right after pairing the push name, without which nobody can be online, is known only by now.
+            self._set_online()
+        elif isinstance(event, events.Paired):
+            event = dataclasses.replace(event, lid=self._own.lid)
+        return event
+
+    def _account(self, device: Any) -> events.Connected:
+        return events.Connected(
+            session=self.session,
+            epoch=self.epoch,
+            at=0.0,
+            jid=jid(device.JID),
+            lid=jid(device.LID) if device.LID.User else "",
+            push_name=device.PushName,
+        )
+
+    def _set_online(self) -> None:
+        if self._command.presence_online and not self._online:
+            self._in_thread(self._mark_online)
+
+    def _mark_online(self) -> None:
+        try:
+            self._library.set_online(self._uuid)
+            self._online = True
+        except LibraryError as error:
+            logger.info("presence_not_set session=%s error=%s", self.session, error)
+
+    def _append(self, event: events.SpoolEvent) -> None:
+        if self._ended:
+            # The spool may have a new writer by now, and a leaked run has nothing more to say.
+            return
+        written = self._spool.append(event)
+        self._pipe.ring(self.session)
+        if not written:
+            # What arrives from now on would be acknowledged and lost: better not to hear it.
+            self.stop(error="The disk did not take the session's events, so it was disconnected.")
+
+
+def address(to: str) -> tuple[str, str]:
+    """(user, server) of a JID or a phone number; raises `ValueError` with a sentence's end."""
+    user, at, server = to.strip().partition("@")
+    if at and user and server:
+        return user.partition(":")[0], server
+    digits = re.sub(r"[+()\s.-]", "", user)
+    if at or not digits.isdecimal():
+        raise ValueError("the recipient is neither a phone number nor a JID")
+    return digits, "s.whatsapp.net"
+
+
+def sentence(error: str) -> str:
+    """What `connect` raised, as a sentence for a person."""
+    text = redact(error).strip().rstrip(".")
+    if re.search(r"database|sqlite|upgrade|disk", text, re.IGNORECASE):
+        return f"The live store could not be opened: {text}."
+    return f"WhatsApp could not be reached: {text}."

@@ -1,0 +1,222 @@
+"""The dozen calls of the Go library that we make, each with what must be known before making it.
+
+neonize's own client class is left out on purpose: it prints, it stops a namesake when it is garbage-collected, it wakes
+five times a second for every session, and it hides the end of a pairing round. What it wraps is used directly: neonize
+0.5.2, `goneonize/main.go`; the version is pinned in requirements.txt.
+
+What bends everything here: the library keeps its clients in Go maps without a lock. Two writers, or a writer and a reader
+in the same instant, are a fatal error that ends the process; a call for a client that is not there is a nil pointer that
+ends it too. So whoever starts or stops a client holds `moving()`, and every other call passes through it first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from sessions_app.engine import loading
+
+logger = logging.getLogger(__name__)
+
+#: How long nobody else may call after a start or a stop. At 20 ms, 1000 starts were seen without a crash (wire.md).
+MOVING_SECONDS = 0.02
+#: `func_callback_bytes` says this where the account has credentials: the client's own device, not an event of WhatsApp.
+OWN_DEVICE = 0
+
+#: What we listen to, by the numbers of neonize's `EVENT_TO_INT`. A further number costs: an event whose protobuf the binding
+#: cannot fill ends the whole client. Not among them: QR codes (they have a callback), presences and history (a flood).
+EVENT_NAMES = {
+    2: "PairStatus",
+    3: "Connected",
+    4: "KeepAliveTimeout",
+    5: "KeepAliveRestored",
+    6: "LoggedOut",
+    7: "StreamReplaced",
+    8: "TemporaryBan",
+    9: "ConnectFailure",
+    10: "ClientOutdated",
+    11: "StreamError",
+    12: "Disconnected",
+    17: "Message",
+    18: "Receipt",
+    24: "IdentityChange",
+    27: "OfflineSyncCompleted",
+    44: "UndecryptableMessage",
+    45: "RotateADVSecret",
+}
+
+
+class LibraryError(Exception):
+    """The library refused or failed; the text is what it said, without secrets."""
+
+
+@dataclass(frozen=True)
+class Handlers:
+    """Called by the library on threads of Go. They must return at once, and nothing they raise is seen by anyone."""
+
+    qr: Callable[[str], None]
+    round_ended: Callable[[str], None]
+    event: Callable[[int, bytes], None]
+
+
+class Library:
+    """The loaded library. One in a process."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        binding: Any = loading.load(environment)
+        proto = importlib.import_module("neonize.proto.Neonize_pb2")
+        self._binding = binding
+        self._go = binding.gocode
+        self._proto = proto
+        self._e2e = importlib.import_module("neonize.proto.waE2E.WAWebProtobufsE2E_pb2")
+        self._device_props = importlib.import_module(
+            "neonize.proto.waCompanionReg.WAWebProtobufsCompanionReg_pb2"
+        ).DeviceProps
+        self._moving = threading.Lock()
+        self._log = binding.func_callback_bytes2(self._on_log)
+        self.version = str(importlib.import_module("neonize").__version__)
+        self.whatsapp_version = loading.claimed_version(self._go._name)
+
+    @contextlib.contextmanager
+    def moving(self) -> Iterator[None]:
+        """Hold while a client is started or stopped: nobody else starts, stops or calls until a moment after."""
+        with self._moving:
+            yield
+            time.sleep(MOVING_SECONDS)
+        # The next start is waiting on this very thread and would take the lock before anybody that sleeps on it.
+        time.sleep(MOVING_SECONDS / 20)
+
+    def run(self, uuid: str, path: str, *, device_name: str, proxy_url: str, handlers: Handlers) -> None:
+        """Run a client until it is stopped; raises `LibraryError` when it could not even connect, at once, or later when
+        the binding met an event that it cannot pass on (the socket is still open then).
+
+        `uuid` must be used for one run only: two clients under one uuid send as each other. The JID of the account is not
+        passed on: an unknown one is a nil pointer, and a live store holds one account at most.
+        """
+        callbacks = (
+            self._binding.func_string(lambda _, text: handlers.qr(ctypes.string_at(text).decode())),
+            self._binding.func_string(lambda _, text: handlers.round_ended(ctypes.string_at(text).decode())),
+            self._binding.func_callback_bytes(
+                lambda _, data, size, number: handlers.event(number, ctypes.string_at(data, size))
+            ),
+        )
+        subscribed = bytes(EVENT_NAMES)
+        # The name and icon in the phone's list of linked devices. They are one global of the library: the last start wins.
+        props = self._device_props(os=device_name, platformType=self._device_props.CHROME).SerializeToString()
+        proxy = self._binding.ProxySettings(proxy_address=proxy_url)._to_c_struct() if proxy_url else None
+        error = self._go.Neonize(
+            store_name(path), uuid.encode(), b"", 0, 0, b"WARN", *callbacks, self._log,
+            subscribed, len(subscribed), props, len(props), b"", 0,
+            ctypes.byref(proxy) if proxy else None,
+        )  # fmt: skip
+        if error:
+            raise LibraryError(redact(error.decode()))
+
+    def parse(self, number: int, data: bytes) -> Any:
+        """The protobuf of an event's bytes."""
+        name = "Device" if number == OWN_DEVICE else EVENT_NAMES[number]
+        return getattr(self._proto, name).FromString(data)
+
+    def own_device(self, uuid: str) -> Any:
+        """What the library knows about the account now: `JID`, `LID`, `PushName`. The client must be running."""
+        self._pass()
+        return self._proto.Device.FromString(self._go.GetMe(uuid.encode()))
+
+    def disconnect(self, uuid: str) -> None:
+        """Close the client's socket. Blocks as long as the client is dialling. A client that is not there is no error."""
+        self._pass()
+        self._go.Disconnect(uuid.encode())
+
+    def stop(self, uuid: str) -> None:
+        """End the client's run and forget it; call inside `moving()`, and after `disconnect()`.
+
+        Events that are still in the library's queue are dropped, although WhatsApp holds them for delivered.
+        """
+        self._go.Stop(uuid.encode())
+
+    def prepare(self, path: str) -> int:
+        """Make or migrate the library's tables in a file; the number of accounts in it. Opens no connection to WhatsApp."""
+        answer = self._go.GetAllDevices(store_name(path), self._log).decode()
+        if answer.startswith("error: "):
+            raise LibraryError(redact(answer.removeprefix("error: ")))
+        # Not split further: neonize's own wrapper does, at commas, and fails on a name that has one.
+        return len(answer.split("|\u0001|")) if answer else 0
+
+    def pairing_code(self, uuid: str, phone: str) -> str:
+        """Ask for a code to type on the phone. Not before the first QR code: the client is a nil pointer until then.
+
+        The display name is a common browser on a common system, because phones refuse the codes of anything else.
+        """
+        params = self._proto.PairPhoneParams(
+            phone=phone, clientDisplayName="Chrome (Linux)", clientType=1, showPushNotification=True
+        ).SerializeToString()
+        self._pass()
+        answer = self._proto.PairPhoneReturnFunction.FromString(self._go.PairPhone(uuid.encode(), params, len(params)))
+        if answer.Error:
+            raise LibraryError(redact(answer.Error))
+        return str(answer.Code)
+
+    def send_text(self, uuid: str, user: str, server: str, text: str) -> tuple[str, int]:
+        """Send a text; WhatsApp's message id and its time in Unix seconds. Raises after 75 s without an acknowledgement,
+        though the peer may have got it."""
+        to = self._proto.JID(
+            User=user, Server=server, Device=0, RawAgent=0, Integrator=0, IsEmpty=False
+        ).SerializeToString()
+        message = self._e2e.Message(conversation=text).SerializeToString()
+        self._pass()
+        answer = self._proto.SendMessageReturnFunction.FromString(
+            self._go.SendMessage(uuid.encode(), to, len(to), message, len(message))
+        )
+        if answer.Error:
+            raise LibraryError(redact(answer.Error))
+        return str(answer.SendResponse.ID), int(answer.SendResponse.Timestamp)
+
+    def set_online(self, uuid: str) -> None:
+        """Mark the account available. Fails as long as the library does not know the account's push name."""
+        self._pass()
+        if error := self._go.SendPresence(uuid.encode(), b"available"):
+            raise LibraryError(redact(error.decode()))
+
+    def log_out(self, uuid: str) -> None:
+        """Unlink the device at WhatsApp; the library then closes the socket and deletes its rows, without an event."""
+        self._pass()
+        if error := self._go.Logout(uuid.encode()):
+            raise LibraryError(redact(error.decode()))
+
+    def _pass(self) -> None:
+        with self._moving:
+            pass
+
+    def _on_log(self, data: int, size: int) -> None:
+        """A line of the Go library's log, from WARN on: below that it quotes stanzas and QR codes."""
+        entry = self._proto.LogEntry.FromString(ctypes.string_at(data, size))
+        level = logging.ERROR if entry.Level == "ERROR" else logging.WARNING
+        logger.log(level, "library_said part=%s text=%s", entry.Name, redact(entry.Message)[:300])
+
+
+def store_name(path: str) -> bytes:
+    """The library's name for a live store: it puts `file:` before it and a query of its own behind it, which `z` swallows.
+
+    Only in WAL mode can the host read the file while the library writes to it; in the default mode a reader makes sends
+    disappear without an error.
+    """
+    options = "_foreign_keys=on&_journal_mode=WAL&_busy_timeout=20000&_synchronous=FULL&z="
+    return f"{quote(path)}?{options}".encode()
+
+
+_LONG_RUNS = re.compile(r"[A-Za-z0-9+/=_-]{28,}")
+_CREDENTIALS = re.compile(r"//[^/@\s]*@")
+
+
+def redact(text: str) -> str:
+    """A text of the library without what could be a key, a code or a proxy's password."""
+    return _LONG_RUNS.sub("…", _CREDENTIALS.sub("//…@", text.replace("\n", " ")))

@@ -1,0 +1,177 @@
+"""From the library's protobuf events to ours: pure, one small function an event.
+
+The argument types are neonize's generated classes (`Neonize.proto`), which are not imported here: only their field names
+are relied on. A JID message has `User`, `Device` and `Server`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sessions_app.engine import events
+
+Proto = Any
+
+#: WhatsApp's own numbers for the names that the binding gives (whatsmeow, `types/events/events.go`).
+CONNECT_FAILURES = {
+    "GENERIC": 400,
+    "LOGGED_OUT": 401,
+    "TEMP_BANNED": 402,
+    "MAIN_DEVICE_GONE": 403,
+    "CLIENT_OUTDATED": 405,
+    "UNKNOWN_LOGOUT": 406,
+    "BAD_USER_AGENT": 409,
+    "INTERNAL_SERVER_ERROR": 500,
+    "EXPERIMENTAL": 501,
+    "SERVICE_UNAVAILABLE": 503,
+}
+TEMPORARY_BANS = {
+    "SEND_TO_TOO_MANY_PEOPLE": 101,
+    "BLOCKED_BY_USERS": 102,
+    "CREATED_TOO_MANY_GROUPS": 103,
+    "SENT_TOO_MANY_SAME_MESSAGE": 104,
+    "BROADCAST_LIST": 106,
+}
+#: Parts of a message that carry no content of their own, so that they never name its kind.
+_ENVELOPE = {"messageContextInfo", "senderKeyDistributionMessage", "fastRatchetKeySenderKeyDistributionMessage"}
+#: Where the readable text of a kind is; the kinds that are not listed have none.
+_TEXT_FIELDS = {
+    "extendedTextMessage": "text",
+    "imageMessage": "caption",
+    "videoMessage": "caption",
+    "documentMessage": "caption",
+    "reactionMessage": "text",
+    "buttonsResponseMessage": "selectedDisplayText",
+    "templateButtonReplyMessage": "selectedDisplayText",
+    "listResponseMessage": "title",
+    "contactMessage": "displayName",
+    "locationMessage": "name",
+}
+
+
+def jid(proto: Proto) -> str:
+    """`user:device@server`, with the device left out where it is 0; "" for an empty JID."""
+    if not proto.User:
+        return str(proto.Server)
+    return f"{proto.User}:{proto.Device}@{proto.Server}" if proto.Device else f"{proto.User}@{proto.Server}"
+
+
+def chat_jid(proto: Proto) -> str:
+    """`user@server`: a person or a group, whichever device it is."""
+    return f"{proto.User}@{proto.Server}" if proto.User else str(proto.Server)
+
+
+def kind_and_text(message: Proto) -> tuple[str, str]:
+    """The name of the field that a message's content is in, and its readable text ("" where it has none)."""
+    names = [field.name for field, _ in message.ListFields() if field.name not in _ENVELOPE]
+    kind = names[0] if names else "empty"
+    if kind == "conversation":
+        return kind, str(message.conversation)
+    if kind in _TEXT_FIELDS:
+        return kind, str(getattr(getattr(message, kind), _TEXT_FIELDS[kind]))
+    return kind, ""
+
+
+class Translator:
+    """Makes our events of one session under one epoch."""
+
+    def __init__(self, session: str, epoch: int) -> None:
+        self._session = session
+        self._epoch = epoch
+        self._by_name: dict[str, Callable[[Proto, dict[str, Any]], events.SpoolEvent]] = {
+            "PairStatus": _pair_status,
+            "Connected": lambda _, base: events.Connected(**base),
+            "Disconnected": lambda _, base: events.Disconnected(**base),
+            "LoggedOut": _logged_out,
+            "StreamReplaced": lambda _, base: events.Replaced(**base),
+            "TemporaryBan": _temporary_ban,
+            "ClientOutdated": lambda _, base: events.ClientOutdated(**base),
+            "ConnectFailure": _connect_failure,
+            "StreamError": lambda proto, base: events.StreamErrored(**base, code=proto.Code),
+            "KeepAliveTimeout": _keep_alive_timeout,
+            "KeepAliveRestored": lambda _, base: events.KeepAliveRestored(**base),
+            "OfflineSyncCompleted": lambda proto, base: events.OfflineSyncCompleted(**base, count=proto.Count),
+            "Message": _message,
+            "UndecryptableMessage": _undecryptable,
+            "Receipt": _receipt,
+        }
+
+    def event(self, name: str, proto: Proto, at: float) -> events.SpoolEvent:
+        """Ours for the library's event `name`, heard at `at`; `UnknownHappened` for a name without a translation."""
+        base = {"session": self._session, "epoch": self._epoch, "at": at}
+        translate = self._by_name.get(name)
+        return translate(proto, base) if translate else events.UnknownHappened(**base, name=name)
+
+
+def _pair_status(proto: Proto, base: dict[str, Any]) -> events.SpoolEvent:
+    if proto.Status != proto.SUCCESS:
+        return events.PairingRoundEnded(**base, outcome="error")
+    return events.Paired(**base, jid=jid(proto.ID), platform=proto.Platform, business_name=proto.BusinessName)
+
+
+def _failure_code(proto: Proto) -> int:
+    return CONNECT_FAILURES[_enum_name(proto, "Reason")]
+
+
+def _logged_out(proto: Proto, base: dict[str, Any]) -> events.SpoolEvent:
+    return events.LoggedOut(**base, code=_failure_code(proto), on_connect=proto.OnConnect)
+
+
+def _connect_failure(proto: Proto, base: dict[str, Any]) -> events.SpoolEvent:
+    return events.ConnectFailed(**base, code=_failure_code(proto), message=proto.Message)
+
+
+def _temporary_ban(proto: Proto, base: dict[str, Any]) -> events.SpoolEvent:
+    return events.TemporarilyBanned(**base, code=TEMPORARY_BANS[_enum_name(proto, "Code")], seconds=proto.Expire)
+
+
+def _keep_alive_timeout(proto: Proto, base: dict[str, Any]) -> events.SpoolEvent:
+    return events.KeepAliveTimedOut(**base, error_count=proto.ErrorCount, last_success=proto.LastSuccess)
+
+
+def _message(proto: Proto, base: dict[str, Any]) -> events.SpoolEvent:
+    info, source = proto.Info, proto.Info.MessageSource
+    kind, text = kind_and_text(proto.Message)
+    return events.MessageReceived(
+        **base,
+        message_id=info.ID,
+        chat=chat_jid(source.Chat),
+        sender=chat_jid(source.Sender),
+        sender_alt=chat_jid(source.SenderAlt),
+        push_name=info.Pushname,
+        from_me=source.IsFromMe,
+        is_group=source.IsGroup,
+        timestamp=info.Timestamp // 1000,  # the one field of the binding that is in milliseconds
+        kind=kind,
+        text=text,
+        raw=proto.SerializeToString(),
+    )
+
+
+def _undecryptable(proto: Proto, base: dict[str, Any]) -> events.SpoolEvent:
+    info, source = proto.Info, proto.Info.MessageSource
+    return events.MessageUndecryptable(
+        **base,
+        message_id=info.ID,
+        chat=chat_jid(source.Chat),
+        sender=chat_jid(source.Sender),
+        timestamp=info.Timestamp // 1000,
+    )
+
+
+def _receipt(proto: Proto, base: dict[str, Any]) -> events.SpoolEvent:
+    source = proto.MessageSource
+    return events.ReceiptReceived(
+        **base,
+        chat=chat_jid(source.Chat),
+        sender=chat_jid(source.Sender),
+        message_ids=tuple(proto.MessageIDs),
+        kind=_enum_name(proto, "Type").lower().replace("_", "-"),
+        timestamp=proto.Timestamp,
+    )
+
+
+def _enum_name(proto: Proto, field: str) -> str:
+    values = proto.DESCRIPTOR.fields_by_name[field].enum_type.values_by_number
+    return str(values[getattr(proto, field)].name)
