@@ -17,6 +17,9 @@ from simulator.signal import DuplicateMessage, NoSenderKey, PreKeyBundle, Signal
 
 VECTORS = Path(__file__).parent / "vectors"
 THEM, GROUP = "theirs", "group@g.us"
+LIBRARIES = ("libsignal", "libsignal-client", "go")
+
+both_groups = pytest.mark.parametrize("name", ["baileys-group", "go-group"])
 
 
 def vector(name: str) -> dict[str, Any]:
@@ -27,7 +30,7 @@ def vector(name: str) -> dict[str, Any]:
 def conversations() -> list[Any]:
     return [
         pytest.param(talk, id=f"{library}-{talk['name']}")
-        for library in ("libsignal", "libsignal-client")
+        for library in LIBRARIES
         for talk in vector(library)["conversations"]
     ]
 
@@ -73,14 +76,15 @@ def test_a_recorded_message_is_refused_by_anybody_else(talk: dict[str, Any]) -> 
 
 
 def test_every_message_type_was_recorded_in_both_directions() -> None:
-    for library in ("libsignal", "libsignal-client"):
+    for library in LIBRARIES:
         steps = [step for talk in vector(library)["conversations"] for step in talk["steps"] if step["do"] != "start"]
         kinds = {(step["do"], step["type"]) for step in steps}
         assert kinds == {("read", "pkmsg"), ("read", "msg"), ("write", "pkmsg"), ("write", "msg")}
 
 
-def test_group_messages_that_baileys_wrote_are_read() -> None:
-    recorded = vector("baileys-group")
+@both_groups
+def test_group_messages_that_the_other_library_wrote_are_read(name: str) -> None:
+    recorded = vector(name)
     ours = state_of(recorded)
     ours.process_distribution(GROUP, THEM, b64decode(recorded["their_distribution"]))
 
@@ -88,8 +92,9 @@ def test_group_messages_that_baileys_wrote_are_read() -> None:
         assert ours.decrypt_group(GROUP, THEM, b64decode(message["ciphertext"])) == b64decode(message["plaintext"])
 
 
-def test_who_gets_baileys_sender_key_late_reads_from_there_on() -> None:
-    recorded = vector("baileys-group")
+@both_groups
+def test_who_gets_the_sender_key_late_reads_from_there_on(name: str) -> None:
+    recorded = vector(name)
     ours = state_of(recorded)
     ours.process_distribution(GROUP, THEM, b64decode(recorded["their_late_distribution"]))
 
@@ -98,8 +103,9 @@ def test_who_gets_baileys_sender_key_late_reads_from_there_on() -> None:
         ours.decrypt_group(GROUP, THEM, b64decode(recorded["received"][0]["ciphertext"]))
 
 
-def test_group_messages_that_baileys_read_are_written_again() -> None:
-    recorded = vector("baileys-group")
+@both_groups
+def test_group_messages_that_the_other_library_read_are_written_again(name: str) -> None:
+    recorded = vector(name)
     ours, reader = state_of(recorded), SignalState.generate(0)
     assert ours.create_distribution(GROUP, "ours") == b64decode(recorded["our_distribution"])
     reader.process_distribution(GROUP, "ours", b64decode(recorded["our_distribution"]))
@@ -112,8 +118,9 @@ def test_group_messages_that_baileys_read_are_written_again() -> None:
         assert reader.decrypt_group(GROUP, "ours", ciphertext) == plaintext
 
 
-def test_a_group_that_nobody_told_us_about_can_not_be_read() -> None:
-    recorded = vector("baileys-group")
+@both_groups
+def test_a_group_that_nobody_told_us_about_can_not_be_read(name: str) -> None:
+    recorded = vector(name)
 
     with pytest.raises(NoSenderKey):
         state_of(recorded).decrypt_group(GROUP, THEM, b64decode(recorded["received"][0]["ciphertext"]))
@@ -123,7 +130,7 @@ def test_signatures_of_both_signs_are_accepted() -> None:
     """Old libsignals sign with keys of either sign and tell which in the highest bit; half of all keys set it."""
     bundles = [
         step["bundle"]
-        for library in ("libsignal", "libsignal-client")
+        for library in LIBRARIES
         for talk in vector(library)["conversations"]
         for step in talk["steps"]
         if step["do"] == "start"

@@ -1,8 +1,9 @@
 """Talk with Signal libraries that are not ours, and write down what was said: `python record.py DIRECTORY`.
 
 DIRECTORY is a scratch directory outside the project in which npm has installed `libsignal@6.0.0`, `baileys@7.0.0-rc14`
-and `@signalapp/libsignal-client@0.42.0`. Each recording holds our keys, every random key pair that we drew, and both
-sides' messages: with the same draws, our side must write the same bytes and read the same texts again.
+and `@signalapp/libsignal-client@0.42.0`, and in which `peer-go` is peer.go, built with go.mau.fi/libsignal. Each
+recording holds our keys, every random key pair that we drew, and both sides' messages: with the same draws, our side
+must write the same bytes and read the same texts again.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ def text(data: bytes) -> str:
 
 
 class Peer:
-    """A library behind peer.mjs."""
+    """A library behind peer.mjs or peer.go."""
 
     def __init__(self, library: str, directory: Path) -> None:
-        command = ["node", str(HERE / "peer.mjs"), library]
+        command = [str(directory / "peer-go")] if library == "go" else ["node", str(HERE / "peer.mjs"), library]
         self.process = subprocess.Popen(
             command, cwd=directory, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
@@ -180,7 +181,17 @@ def we_begin_again_and_an_old_message_comes_late(talk: Pairwise) -> None:
 ONE_SESSION = [we_begin, we_begin_without_a_prekey, they_begin, they_begin_without_a_prekey]
 TWO_SESSIONS = [both_begin, we_begin_again_and_an_old_message_comes_late]
 #: npm libsignal spoils a session by trying a message of another one on it: two of its own kind lose each other as well.
-CONVERSATIONS = {"libsignal": ONE_SESSION, "libsignal-client": ONE_SESSION + TWO_SESSIONS}
+CONVERSATIONS = {
+    "libsignal": ONE_SESSION,
+    "libsignal-client": ONE_SESSION + TWO_SESSIONS,
+    "go": ONE_SESSION + TWO_SESSIONS,
+}
+ORIGINS = {
+    "libsignal": "npm libsignal 6.0.0 (WhiskeySockets/libsignal-node, the one that Baileys uses)",
+    "libsignal-client": "npm @signalapp/libsignal-client 0.42.0 (Signal's own, in Rust)",
+    "go": "go.mau.fi/libsignal of 2025-05-13 (the one inside whatsmeow, and so inside neonize)",
+    "baileys": "npm baileys 7.0.0-rc14 (lib/Signal/Group)",
+}
 
 
 def record_pairwise(library: str, directory: Path, conversation: Callable[[Pairwise], None]) -> dict[str, Any]:
@@ -195,9 +206,9 @@ def record_pairwise(library: str, directory: Path, conversation: Callable[[Pairw
     return {"name": conversation.__name__, "ours": talk.state, "drawn": drawn, "steps": talk.said}
 
 
-def record_group(directory: Path) -> dict[str, Any]:
+def record_group(library: str, directory: Path) -> dict[str, Any]:
     """Both sides write ten messages; the reader gets them in pairs, the second of each pair first."""
-    peer, ours = Peer("baileys", directory), SignalState.generate(0)
+    peer, ours = Peer(library, directory), SignalState.generate(0)
     ours_handed, theirs_handed = ours.create_distribution(GROUP, "ours"), peer.ask("distribution")["distribution"]
     state = json.loads(ours.to_json())
     peer.ask("process", distribution=text(ours_handed))
@@ -230,18 +241,16 @@ def record_group(directory: Path) -> dict[str, Any]:
 
 
 def main(directory: Path) -> None:
-    for library, package in {
-        "libsignal": "npm libsignal 6.0.0 (WhiskeySockets/libsignal-node, the one that Baileys uses)",
-        "libsignal-client": "npm @signalapp/libsignal-client 0.42.0 (Signal's own, in Rust)",
-    }.items():
-        talks = [record_pairwise(library, directory, conversation) for conversation in CONVERSATIONS[library]]
-        save(library, {"origin": f"Recorded by record.py with {package}.", "conversations": talks})
-    origin = "Recorded by record.py with npm baileys 7.0.0-rc14 (lib/Signal/Group)."
-    save("baileys-group", {"origin": origin, **record_group(directory)})
+    for library, conversations in CONVERSATIONS.items():
+        talks = [record_pairwise(library, directory, conversation) for conversation in conversations]
+        save(library, library, {"conversations": talks})
+    for library in ("baileys", "go"):
+        save(f"{library}-group", library, record_group(library, directory))
 
 
-def save(name: str, value: dict[str, Any]) -> None:
-    (HERE / f"{name}.json").write_text(json.dumps(value, indent=1) + "\n")
+def save(name: str, library: str, value: dict[str, Any]) -> None:
+    found = {"origin": f"Recorded by record.py with {ORIGINS[library]}.", **value}
+    (HERE / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":
