@@ -7,7 +7,7 @@ class PhoneError(Exception):
     """A phone could not do what it was told.
 
     `reason` is a stable word: dead-code, bad-code, wrong-code, device-limit, passkey, refused, connection-lost, no-such-device,
-    no-such-account, offline, no-answer. The text is a sentence for the person who holds the phone.
+    no-such-account, bad-number, offline, no-answer. The text is a sentence for the person who holds the phone.
     """
 
     def __init__(self, reason: str, sentence: str) -> None:
@@ -17,3 +17,7 @@ class PhoneError(Exception):
 
 class SimulatorError(Exception):
     """The simulator cannot start or cannot go on, in one sentence."""
+
+    @classmethod
+    def port_taken(cls, port: int) -> SimulatorError:
+        return cls(f"The port {port} on 127.0.0.1 is in use by another program; choose another one.")

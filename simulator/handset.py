@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from simulator.nodes import Jid
-from simulator.state import Account, Device
+from simulator.state import Account, ChatLine, Device
 
 if TYPE_CHECKING:
     from simulator.phone import Phone
@@ -18,6 +21,8 @@ class Handset:
     def __init__(self, simulator: Simulator, account: Account) -> None:
         self._simulator = simulator
         self.account = account
+        self._change = threading.Condition()
+        self._version = 0
 
     def __repr__(self) -> str:
         return f"<Handset {self.number} {self.name}>"
@@ -65,3 +70,50 @@ class Handset:
 
     def go_online(self) -> None:
         self._simulator.call(lambda: self._phone.go_online())
+
+    # -- messages --------------------------------------------------------------------------------------------------------
+
+    def send_text(self, to: str, text: str) -> str:
+        """Send to a number, or to a group's address; the message's id. PhoneError where that can't be."""
+        return self._simulator.call(lambda: self._phone.send_text(to, text))
+
+    def create_group(self, subject: str, numbers: list[str]) -> str:
+        """A group with these numbers; its address."""
+        return str(self._simulator.call(lambda: self._phone.create_group(subject, numbers)))
+
+    def mark_read(self, message_id: str) -> None:
+        """Tell the author that a received message was read."""
+        self._simulator.call(lambda: self._phone.mark_read(message_id))
+
+    @property
+    def lines(self) -> list[ChatLine]:
+        """Everything in its chats: sent ("out"), received ("in"), and sent by its companions ("own")."""
+        return self._simulator.call(lambda: self._phone.lines)
+
+    @property
+    def inbox(self) -> list[ChatLine]:
+        """What it received; `text` is None, and `error` says why, where it could not decrypt."""
+        return [line for line in self.lines if line.direction == "in"]
+
+    def wait_for_text(self, text: str, timeout: float = 10) -> ChatLine:
+        """The first received message with exactly this text; TimeoutError after `timeout` seconds."""
+        return self.wait_for(lambda line: line.direction == "in" and line.text == text, timeout)
+
+    def wait_for(self, predicate: Callable[[ChatLine], bool], timeout: float = 10) -> ChatLine:
+        """The first line, there or to come, that `predicate` accepts; TimeoutError after `timeout` seconds."""
+        end = time.monotonic() + timeout
+        while True:
+            with self._change:
+                version = self._version
+            if found := next(filter(predicate, self.lines), None):
+                return found
+            with self._change:
+                left = end - time.monotonic()
+                if not self._change.wait_for(lambda seen=version: self._version != seen, max(left, 0)):
+                    raise TimeoutError(f"{self!r} saw no such message in {timeout} s; it has {[line.text for line in self.lines]}")
+
+    def changed(self) -> None:
+        """What the phone shows has changed; called in the simulator's thread."""
+        with self._change:
+            self._version += 1
+            self._change.notify_all()

@@ -77,6 +77,11 @@ class Pairing:
     def is_alive(self, ref: str) -> bool:
         return not self.stream.ended and time.monotonic() < self._refs.get(ref, 0)
 
+    def expire_in(self, seconds: float) -> None:
+        """Let the refs die sooner than the client thinks."""
+        end = time.monotonic() + seconds
+        self._refs = {ref: min(end, life) for ref, life in self._refs.items()}
+
     def end(self) -> None:
         """The connection is gone, or the device is linked: nothing of this round can be used any more."""
         for ref in [*self._refs, self.code_ref]:

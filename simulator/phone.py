@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import logging
+import re
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from simulator import linking
 from simulator.errors import PhoneError
-from simulator.nodes import Jid, Node
+from simulator.messenger import Messenger
+from simulator.nodes import USER_SERVER, Jid, Node, NodeError
 from simulator.signal import SignalState
-from simulator.state import Account, Device
+from simulator.state import Account, ChatLine, Device
 from simulator.world import Party
 
 if TYPE_CHECKING:
     from simulator.pairing import Pairing
     from simulator.world import World
-
-log = logging.getLogger(__name__)
 
 PREKEYS = 50
 DEAD_CODE = "That code is no longer valid. Scan the code that the other device shows now."
@@ -31,7 +31,10 @@ class Phone:
         self.account = account
         self.party = Party(account, 0)
         self.signal = SignalState.from_json(world.state.signal_of(account.number))
+        #: Called after each change of what the phone shows.
+        self.changed: Callable[[], None] = lambda: None
         self._arrived: deque[Node] = deque()
+        self._messenger = Messenger(self)
 
     @classmethod
     def create(cls, world: World, number: str, name: str) -> Phone:
@@ -43,6 +46,21 @@ class Phone:
         world.state.add_device(Device(number, 0, b"", keys.identity, keys.registration_id, *signed, "Phone"))
         world.state.add_prekeys(number, 0, keys.prekeys.items())
         return cls(world, account)
+
+    @classmethod
+    def get(cls, world: World, number: str, name: str = "") -> Phone:
+        """The phone with this number; made where there is none."""
+        if number not in world.phones:
+            if not number.isascii() or not number.isdigit() or number.startswith("0") or not 7 <= len(number) <= 15:
+                raise PhoneError("bad-number", "A phone number is 7 to 15 digits with its country code, like 5511987650001.")
+            cls.create(world, number, name or f"Phone {number[-4:]}").switch_on()
+        return world.phones[number]
+
+    def switch_on(self) -> None:
+        """Take part in the world, online or not as it was."""
+        self.world.phones[self.account.number] = self
+        if self.world.state.is_online(self.account.number):
+            self.go_online()
 
     # -- linked devices --------------------------------------------------------------------------------------------------
 
@@ -113,5 +131,43 @@ class Phone:
         self.world.state.set_online(self.account.number, False)
         self.world.detach(self.party, self)
 
+    # -- messages --------------------------------------------------------------------------------------------------------
+
+    def send_text(self, to: str, text: str) -> str:
+        """Send to a number, or to a group's address; the message's id."""
+        if not self.is_online:
+            raise PhoneError("offline", "This phone is offline.")
+        return self._messenger.send_text(self._read_address(to), text)
+
+    def create_group(self, subject: str, numbers: list[str]) -> Jid:
+        return self._messenger.create_group(subject, numbers)
+
+    def mark_read(self, message_id: str) -> None:
+        self._messenger.mark_read(message_id)
+
+    @property
+    def lines(self) -> list[ChatLine]:
+        """The chats, oldest message first."""
+        return self.world.state.lines(self.account.number)
+
     def deliver(self, stanza: Node) -> None:
+        # Read in a turn of its own: an answer must not overtake what the sender is in the middle of.
         self._arrived.append(stanza)
+        self.world.later(0, self._take_next)
+
+    def save(self) -> None:
+        """Keep the Signal state: it has moved."""
+        self.world.state.save_signal(self.account.number, self.signal.to_json())
+
+    def _take_next(self) -> None:
+        stanza = self._arrived.popleft()
+        # What came before it went offline is still in its queue.
+        if self.is_online:
+            self._messenger.take(stanza)
+
+    @staticmethod
+    def _read_address(text: str) -> Jid:
+        try:
+            return Jid.parse(text) if "@" in text else Jid(re.sub(r"[^0-9]", "", text), USER_SERVER)
+        except NodeError:
+            raise PhoneError("bad-number", "Send to a phone number, or to the address of a group.") from None

@@ -24,7 +24,7 @@ class ConnectProxy:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, limit=HEAD_LIMIT)
         return int(self._server.sockets[0].getsockname()[1])
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         """Stop listening and cut what is open."""
         if self._server:
             self._server.close()

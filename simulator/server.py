@@ -39,7 +39,7 @@ class ClientServer:
     def __init__(self, world: World, context: ssl.SSLContext, ports: Ports) -> None:
         self.world = world
         self.ports = ports
-        self.is_unavailable = False
+        self._is_unavailable = False
         self.proxy: ConnectProxy | None = None
         self._context = context
         self._listeners: list[WebSocketServer] = []
@@ -47,27 +47,29 @@ class ClientServer:
         self._numbers = itertools.count(1)
 
     async def open(self) -> None:
-        """Listen. SimulatorError where a port is taken."""
+        """Listen. SimulatorError where a port is taken; no-op where it is open."""
+        self._is_unavailable = False
+        if self._listeners:
+            return
         self.ports.tls = await self._listen(self.ports.tls, self._context)
         self.ports.ws = await self._listen(self.ports.ws, None)
         self.proxy = ConnectProxy(self.ports.tls)
         try:
             self.ports.proxy = await self.proxy.start(self.ports.proxy)
         except OSError as error:
-            raise port_taken(self.ports.proxy) from error
+            raise SimulatorError.port_taken(self.ports.proxy) from error
 
-    async def close(self) -> None:
-        """Cut every connection and stop listening."""
-        for listener in self._listeners:
-            listener.close(close_connections=False)
-        self._listeners.clear()
-        self.cut_all()
-        if self.proxy:
-            await self.proxy.stop()
-
-    def cut_all(self) -> None:
+    async def shut(self, *, refuse: bool) -> None:
+        """Cut every connection, and take no new one until `open`: the ports are closed, or answer 503."""
+        self._is_unavailable = True
+        if refuse:
+            for listener in self._listeners:
+                listener.close(close_connections=False)
+            self._listeners.clear()
         for socket in list(self._sockets):
             socket.transport.abort()
+        if refuse and self.proxy:
+            self.proxy.stop()
 
     async def _listen(self, port: int, context: ssl.SSLContext | None) -> int:
         try:
@@ -83,12 +85,12 @@ class ClientServer:
                 close_timeout=1,
             )
         except OSError as error:
-            raise port_taken(port) from error
+            raise SimulatorError.port_taken(port) from error
         self._listeners.append(listener)
         return int(next(iter(listener.sockets)).getsockname()[1])
 
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
-        if self.is_unavailable:
+        if self._is_unavailable:
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "The simulator plays an outage.\n")
         return None
 
@@ -116,7 +118,3 @@ async def _write(socket: ServerConnection, outgoing: asyncio.Queue[bytes | None]
         await socket.close()
     except ConnectionClosed:
         pass
-
-
-def port_taken(port: int) -> SimulatorError:
-    return SimulatorError(f"The port {port} on 127.0.0.1 is in use by another program; choose another one.")

@@ -14,8 +14,10 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from simulator.certificates import CA_FILE, tls_context
+from simulator.control import ControlServer
 from simulator.curve import KeyPair
 from simulator.errors import SimulatorError
+from simulator.faults import FaultSwitch
 from simulator.handset import Handset
 from simulator.noise import ServerKeys
 from simulator.phone import Phone
@@ -45,11 +47,14 @@ class Simulator:
 
     def __init__(self, state_dir: Path | str | None = None, *, ports: Ports | None = None) -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="oxy-simulator-") if state_dir is None else None
-        self.state_dir = Path(self._temporary.name if self._temporary else str(state_dir))
+        self.state_dir = Path(self._temporary.name if self._temporary else str(state_dir)).absolute()
         self._fixed = ports or Ports()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._handsets: dict[str, Handset] = {}
+        self._server: ClientServer | None = None
+        self._control: ControlServer | None = None
+        self.faults = FaultSwitch(self.wait, lambda: self.world.faults)
 
     def __enter__(self) -> Self:
         self.start()
@@ -100,18 +105,27 @@ class Simulator:
         try:
             self.world = World(state, _server_keys(state), asyncio.get_running_loop().call_later)
             for account in state.accounts():
-                self._add_phone(Phone(self.world, account))
+                Phone(self.world, account).switch_on()
             self._server = ClientServer(self.world, tls_context(self.state_dir), self._ports(state))
+            self.world.faults.bind(self._server)
             await self._server.open()
+            self._control = ControlServer(self)
+            await self._control.start()
             state.put("ports", json.dumps(asdict(self._server.ports)).encode())
         except BaseException:
-            if hasattr(self, "_server"):
-                await self._server.close()
+            await self._stop_listening()
             state.close()
             raise
 
+    async def _stop_listening(self) -> None:
+        if self._server:
+            await self._server.shut(refuse=True)
+        if self._control:
+            self._control.stop()
+        self._control = None
+
     async def _close(self) -> None:
-        await self._server.close()
+        await self._stop_listening()
         tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         if tasks:
             await asyncio.wait(tasks, timeout=LEAVE_TIME)
@@ -128,6 +142,7 @@ class Simulator:
 
     @property
     def ports(self) -> Ports:
+        assert self._server, "the simulator was never started"
         return self._server.ports
 
     @property
@@ -163,11 +178,23 @@ class Simulator:
             "OXY_SIMULATOR_CONTROL": self.control_url,
         }
 
+    @property
+    def ready_line(self) -> dict[str, Any]:
+        """All of that as one JSON object, as `python -m simulator` prints it."""
+        return {
+            "proxy": self.proxy_url,
+            "ca_file": str(self.ca_file),
+            "root_key": self.root_key.hex(),
+            "control": self.control_url,
+            "ws": self.ws_url,
+            "environment": self.environment,
+        }
+
     # -- what is in it ---------------------------------------------------------------------------------------------------
 
     def phone(self, number: str, name: str = "") -> Handset:
         """The phone with this number; account and phone are made where there are none."""
-        return self.call(lambda: self._phone(number, name))
+        return self.call(lambda: self._handset(Phone.get(self.world, number, name)))
 
     @property
     def phones(self) -> list[Handset]:
@@ -181,22 +208,10 @@ class Simulator:
     def connections(self) -> Connections:
         return self.world.connections
 
-    def _phone(self, number: str, name: str) -> Handset:
-        phone = self.world.phones.get(number)
-        if phone is None:
-            if not number.isdigit() or number.startswith("0") or not 7 <= len(number) <= 15:
-                raise SimulatorError("A phone number is 7 to 15 digits with its country code, like 5511987650001.")
-            phone = self._add_phone(Phone.create(self.world, number, name or f"Phone {number[-4:]}"))
-        return self._handset(phone)
-
-    def _add_phone(self, phone: Phone) -> Phone:
-        self.world.phones[phone.account.number] = phone
-        if self.world.state.is_online(phone.account.number):
-            phone.go_online()
-        return phone
-
     def _handset(self, phone: Phone) -> Handset:
-        return self._handsets.setdefault(phone.account.number, Handset(self, phone.account))
+        handset = self._handsets.setdefault(phone.account.number, Handset(self, phone.account))
+        phone.changed = handset.changed
+        return handset
 
     # -- into the simulator's thread -------------------------------------------------------------------------------------
 

@@ -1,0 +1,59 @@
+"""The command line: `python -m simulator` runs one; `phone` and `fault` drive one that runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+from simulator import remote
+from simulator.errors import SimulatorError
+from simulator.server import Ports
+from simulator.simulation import Simulator
+
+DEFAULT_STATE = Path("var/simulator")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except SimulatorError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m simulator", description="A local WhatsApp for demonstrations and tests.")
+    parser.set_defaults(run=_serve)
+    parser.add_argument("--state", type=Path, default=DEFAULT_STATE, help="directory that keeps accounts, devices and ports (%(default)s)")
+    for name in ("control", "proxy", "tls", "ws"):
+        parser.add_argument(f"--{name}-port", type=int, default=0, help="0: chosen once, then kept")
+    commands = parser.add_subparsers(title="drive a simulator that runs")
+    remote.add_commands(commands, os.environ.get("OXY_SIMULATOR_CONTROL", ""))
+    return parser
+
+
+def _serve(options: argparse.Namespace) -> int:
+    """Run until SIGTERM or SIGINT; the ready line on standard output says where everything is."""
+    # Blocked before any thread starts, so that the signal reaches sigwait below and nobody else.
+    stop_signals = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals)
+    ports = Ports(options.proxy_port, options.tls_port, options.ws_port, options.control_port)
+    simulator = Simulator(options.state, ports=ports)
+    try:
+        simulator.start()
+    except OSError as error:
+        raise SimulatorError(f"The state directory {options.state} can't be used: {error.strerror}.") from error
+    sys.stdout.write(json.dumps(simulator.ready_line) + "\n")
+    sys.stdout.flush()
+    signal.sigwait(stop_signals)
+    simulator.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
