@@ -35,6 +35,8 @@ RETURN_SECONDS = 2.0
 QUIET_SECONDS = 0.1
 SETTLE_SECONDS = 1.0
 FIRST_CODE_SECONDS = 10.0
+#: When to try to mark the account online: right after pairing its push name, which that needs, is still on its way.
+PRESENCE_DELAYS = (0.0, 5.0, 30.0, 120.0)
 
 _runs = itertools.count(1)
 
@@ -66,7 +68,6 @@ class Client:
         self._lock = threading.Lock()
         self._ending = False
         self._ended = False
-        self._online = False
         self._own = events.Connected(session=self.session, epoch=self.epoch, at=0.0)
         self._code_seen = threading.Event()
         self._live = threading.Event()
@@ -243,11 +244,8 @@ class Client:
         if isinstance(event, events.Connected):
             self._own = self._account(self._library.own_device(self._uuid))
             event = dataclasses.replace(self._own, at=at)
-            self._online = False
-            self._set_online()
-        elif isinstance(event, events.OfflineSyncCompleted):
-            # Right after pairing the push name, without which nobody can be online, is known only by now.
-            self._set_online()
+            if self._command.presence_online:
+                self._in_thread(self._mark_online)
         elif isinstance(event, events.Paired):
             event = dataclasses.replace(event, lid=self._own.lid)
         return event
@@ -262,16 +260,15 @@ class Client:
             push_name=device.PushName,
         )
 
-    def _set_online(self) -> None:
-        if self._command.presence_online and not self._online:
-            self._in_thread(self._mark_online)
-
     def _mark_online(self) -> None:
-        try:
-            self._library.set_online(self._uuid)
-            self._online = True
-        except LibraryError as error:
-            logger.info("presence_not_set session=%s error=%s", self.session, error)
+        for delay in PRESENCE_DELAYS:
+            if self._returned.wait(delay) or self._ending:
+                return
+            try:
+                self._library.set_online(self._uuid)
+                return
+            except LibraryError as error:
+                logger.info("presence_not_set session=%s error=%s", self.session, error)
 
     def _append(self, event: events.SpoolEvent) -> None:
         if self._ended:

@@ -30,7 +30,7 @@ class PrepareStore:
 class StartClient:
     """Run the session of the live store `path`. Without credentials in it, a pairing round begins at once.
 
-    `spool` is the file that its events are appended to. The engine disconnects it when `lease_seconds` pass
+    `spool` is the directory that its events are written into (spool.py). The engine disconnects it when `lease_seconds` pass
     without a `RenewLease`. `presence_online`: mark the account online once connected.
     """
 

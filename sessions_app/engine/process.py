@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 WATCH_SECONDS = 0.25
 #: A socket that cannot be closed this long after its lease ran out is closed by ending the process.
 DEAD_MAN_SECONDS = 3.0
-SHUT_DOWN_SECONDS = 5.0
+SHUT_DOWN_SECONDS = 4.0
 #: After the host is gone. The process is over within a second, whatever the library does.
 ORPHAN_SECONDS = 0.8
 

@@ -99,7 +99,7 @@ class Translator:
 
     def event(self, name: str, proto: Proto, at: float) -> events.SpoolEvent:
         """Ours for the library's event `name`, heard at `at`; `UnknownHappened` for a name without a translation."""
-        base = {"session": self._session, "epoch": self._epoch, "at": at}
+        base: dict[str, Any] = {"session": self._session, "epoch": self._epoch, "at": at}
         translate = self._by_name.get(name)
         return translate(proto, base) if translate else events.UnknownHappened(**base, name=name)
 
