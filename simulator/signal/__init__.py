@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .errors import DuplicateMessage, NoSenderKey, NoSession, SignalError
-from .session import PreKeyBundle
-from .state import PublicKeys, SignalState
+from .prekeys import PreKeyBundle, PublicKeys
+from .state import SignalState
 
 __all__ = ["DuplicateMessage", "NoSenderKey", "NoSession", "PreKeyBundle", "PublicKeys", "SignalError", "SignalState"]

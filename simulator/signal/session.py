@@ -9,39 +9,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from simulator.curve import KeyPair, signature_is_valid
+from simulator.curve import KeyPair
 
 from . import kdf
 from .errors import SignalError
 from .kdf import ReceivingChain, SendingChain
-from .keys import agree, with_type
+from .keys import agree
 from .messages import PreKeySignalMessage, ReceivedSignalMessage, SignalMessage
+from .prekeys import PreKeyBundle
 
 #: How many of the peer's ratchet keys stay readable, for messages that arrive late (libsignal's number).
 MAX_RECEIVING_CHAINS = 5
 
 # X3DH puts 32 such bytes in front, so that its input can't be the encoding of a point on another curve.
 _X3DH_PREFIX = b"\xff" * 32
-
-
-@dataclass(frozen=True)
-class PreKeyBundle:
-    """What the server hands out about a device, so that others can write to it. Public keys have no type byte."""
-
-    registration_id: int
-    identity: bytes
-    signed_prekey_id: int
-    signed_prekey: bytes
-    signed_prekey_signature: bytes
-    prekey_id: int | None = None
-    prekey: bytes | None = None
-
-    def check(self) -> None:
-        """Refuse half a one-time prekey, and a signed prekey that the identity key did not sign."""
-        if (self.prekey_id is None) != (self.prekey is None):
-            raise SignalError("A one-time prekey has both a number and a key.")
-        if not signature_is_valid(self.identity, with_type(self.signed_prekey), self.signed_prekey_signature):
-            raise SignalError("The signed prekey's signature is wrong.")
 
 
 @dataclass(frozen=True)

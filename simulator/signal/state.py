@@ -11,14 +11,14 @@ from simulator.curve import KeyPair
 from . import groups, storage
 from .errors import NoSession, SignalError
 from .groups import SenderKey
-from .keys import with_type
 from .messages import (
     PreKeySignalMessage,
     ReceivedSenderKeyMessage,
     ReceivedSignalMessage,
     SenderKeyDistributionMessage,
 )
-from .session import PreKeyBundle, Session
+from .prekeys import PreKeyBundle, PublicKeys, SignedPreKey
+from .session import Session
 
 MessageType = Literal["pkmsg", "msg"]
 
@@ -26,46 +26,6 @@ MessageType = Literal["pkmsg", "msg"]
 MAX_SESSIONS = 41
 #: Registration ids have 14 bits, prekey ids 24.
 MAX_REGISTRATION_ID = 16380
-
-
-@dataclass(frozen=True)
-class PublicKeys:
-    """What a device publishes. Every public key is its bare 32 bytes: the type byte 0x05 appears nowhere here, but
-    the signature is made over 0x05 and the 32 bytes of the signed prekey, as every libsignal checks it."""
-
-    registration_id: int
-    identity: bytes
-    signed_prekey_id: int
-    signed_prekey: bytes
-    signed_prekey_signature: bytes
-    #: One-time prekeys, id → public.
-    prekeys: dict[int, bytes]
-
-    def with_prekey(self, prekey_id: int | None) -> PreKeyBundle:
-        """The bundle that a server hands to one peer: with this one-time prekey, or with none."""
-        return PreKeyBundle(
-            self.registration_id,
-            self.identity,
-            self.signed_prekey_id,
-            self.signed_prekey,
-            self.signed_prekey_signature,
-            prekey_id,
-            None if prekey_id is None else self.prekeys[prekey_id],
-        )
-
-
-@dataclass(frozen=True)
-class SignedPreKey:
-    """The prekey that serves many peers; its signature ties it to the identity."""
-
-    key_id: int
-    pair: KeyPair
-    signature: bytes
-
-    @classmethod
-    def generate(cls, identity: KeyPair, key_id: int) -> SignedPreKey:
-        pair = KeyPair.generate()
-        return cls(key_id, pair, identity.sign(with_type(pair.public)))
 
 
 @dataclass(repr=False)
@@ -105,9 +65,10 @@ class SignalState:
         """The whole state as JSON text, private keys included."""
         return storage.dump(self)
 
-    @staticmethod
-    def from_json(text: str) -> SignalState:
-        return storage.load(text)
+    @classmethod
+    def from_json(cls, text: str) -> SignalState:
+        """The state that `to_json` wrote."""
+        return cls(**storage.load(text))
 
     def add_prekeys(self, count: int) -> dict[int, bytes]:
         """Make more one-time prekeys; returns what is new to publish, id → public."""

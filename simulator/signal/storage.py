@@ -11,6 +11,7 @@ from simulator.curve import KeyPair
 from .errors import SignalError
 from .groups import SenderKey
 from .kdf import ReceivingChain, SendingChain
+from .prekeys import SignedPreKey
 from .session import Pending, Session
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ FORMAT = 1
 
 
 def dump(state: SignalState) -> str:
+    """JSON text in the form that `FORMAT` numbers."""
     signed = state.signed_prekey
     return json.dumps(
         {
@@ -40,35 +42,33 @@ def dump(state: SignalState) -> str:
     )
 
 
-def load(text: str) -> SignalState:
-    """The state in `text`; `SignalError` where the text is not one."""
+def load(text: str) -> dict[str, Any]:
+    """The fields of the state in `text`; `SignalError` where the text is not one."""
     try:
         fields = json.loads(text)
         if fields["format"] == FORMAT:
-            return _state(fields)
+            return _fields(fields)
     # Said without the text's content, which is secret.
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
         raise SignalError("This is not a Signal state.") from None
     raise SignalError("This Signal state was written by another version.")
 
 
-def _state(fields: dict[str, Any]) -> SignalState:
-    from .state import SignalState, SignedPreKey
-
-    signed_id, signed_private, signature = fields["signed_prekey"]
-    return SignalState(
-        identity=_pair(fields["identity"]),
-        registration_id=fields["registration_id"],
-        signed_prekey=SignedPreKey(signed_id, _pair(signed_private), _bytes(signature)),
-        prekeys={key_id: _pair(private) for key_id, private in fields["prekeys"]},
-        next_prekey_id=fields["next_prekey_id"],
-        sessions={address: [_read_session(item) for item in items] for address, items in fields["sessions"].items()},
-        identities={address: _bytes(key) for address, key in fields["identities"].items()},
-        sender_keys={
+def _fields(found: dict[str, Any]) -> dict[str, Any]:
+    signed_id, signed_private, signature = found["signed_prekey"]
+    return {
+        "identity": _pair(found["identity"]),
+        "registration_id": found["registration_id"],
+        "signed_prekey": SignedPreKey(signed_id, _pair(signed_private), _bytes(signature)),
+        "prekeys": {key_id: _pair(private) for key_id, private in found["prekeys"]},
+        "next_prekey_id": found["next_prekey_id"],
+        "sessions": {address: [_read_session(item) for item in items] for address, items in found["sessions"].items()},
+        "identities": {address: _bytes(key) for address, key in found["identities"].items()},
+        "sender_keys": {
             group: {sender: [_read_sender_key(key) for key in keys] for sender, keys in senders.items()}
-            for group, senders in fields["sender_keys"].items()
+            for group, senders in found["sender_keys"].items()
         },
-    )
+    }
 
 
 def _session(session: Session) -> dict[str, Any]:
