@@ -7,6 +7,7 @@ runner's business.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import queue
@@ -90,20 +91,16 @@ class Engine:
             while (command := self._commands.get()) is not None:
                 pipe.write(events.encode(command) + b"\n")
                 pipe.flush()
-            pipe.close()
         except OSError:
             log.debug("engine_pipe_broken", extra={"engine": self.number})
+        finally:
+            with contextlib.suppress(OSError):
+                pipe.close()
 
     def _read(self) -> None:
-        for line in self._events:
-            try:
-                event = events.decode(line)
-            except BadMessage as error:
-                log.error("engine_message_unreadable", extra={"engine": self.number, "error": str(error)})
-                continue
-            if isinstance(event, EngineStarted):
-                self.library = f"neonize {event.library}, WhatsApp {event.whatsapp_version}"
-            self._listener(self, event)
+        with self._events:
+            for line in self._events:
+                self._hear(line)
         status = self._process.wait()
         self._commands.put(None)
         log.log(
@@ -112,6 +109,16 @@ class Engine:
             extra={"engine": self.number, "pid": self.pid, "exit_status": status, "sessions": len(self.sessions)},
         )
         self._listener(self, None)
+
+    def _hear(self, line: bytes) -> None:
+        try:
+            event = events.decode(line)
+        except BadMessage as error:
+            log.error("engine_message_unreadable", extra={"engine": self.number, "error": str(error)})
+            return
+        if isinstance(event, EngineStarted):
+            self.library = f"neonize {event.library}, WhatsApp {event.whatsapp_version}"
+        self._listener(self, event)
 
 
 class Engines:

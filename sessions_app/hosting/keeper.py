@@ -51,6 +51,8 @@ class Keeper:
     def __init__(self, session: WhatsAppSession, lease: Lease, directory: Path) -> None:
         self.session, self.lease, self.directory = session, lease, directory
         self.path = directory / STORE_NAME
+        #: The account's own name, as the library last stored it.
+        self.push_name = session.push_name
         self._store: LiveStore | None = None
         self._rebuilt = False
 
@@ -92,6 +94,8 @@ class Keeper:
             except store.NoCredentials:
                 self.save_in_full()
             live.clear_journal(changes.upto)
+            if changes.creds:
+                self.push_name = changes.creds["me"].get("name") or ""
             written += len(changes.values)
         return written
 

@@ -92,7 +92,10 @@ def _command_failed(runner: Runner, event: ev.CommandFailed) -> None:
         "engine_command_failed",
         extra={"session": runner.session.session_id, "command": event.command, "error": event.error},
     )
-    if event.command == "RequestPairingCode":
+    if event.command == "StopClient" and runner.phase == "closing":
+        # There was no client yet: its socket is as closed as it can be.
+        runner.client_stopped()
+    elif event.command == "RequestPairingCode":
         runner.finish_commands(Command.PAIRING_CODE, error=event.error)
     elif event.command == "LogOut":
         runner.finish_commands(Command.LOGOUT, Command.DELETE, error=event.error)

@@ -175,6 +175,10 @@ class Runner:
         except (OperationalError, InterfaceError):
             self.journal_grew = True
             raise
+        if self.keeper.push_name != self.session.push_name:
+            self.session.push_name = self.keeper.push_name
+            WhatsAppSession.objects.filter(pk=self.session.pk).update(push_name=self.keeper.push_name)
+            self.news()
 
     def _check_deadlines(self) -> None:
         now = time.monotonic()
