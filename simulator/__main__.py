@@ -18,7 +18,13 @@ DEFAULT_STATE = Path("var/simulator")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    # argparse does not take an optional text behind options: `phone send --number … --to … hello`.
+    if len(rest) == 1 and getattr(options, "text", None) == "" and not rest[0].startswith("-"):
+        options.text = rest[0]
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         return int(options.run(options))
     except SimulatorError as error:

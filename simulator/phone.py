@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from simulator import linking
+from simulator import appstate, linking
+from simulator.appstate import AppState
 from simulator.errors import PhoneError
 from simulator.messenger import Messenger
 from simulator.nodes import USER_SERVER, Jid, Node, NodeError
@@ -111,10 +112,18 @@ class Phone:
         self.world.unlink(party)
 
     def welcome(self, companion: Party) -> None:
-        """A companion is there."""
+        """Give a companion that is there for the first time the key to the app state."""
+        state = AppState.from_json(self.world.state.sync_of(self.account.number))
+        if self.is_online and companion.device not in state.welcomed and self.world.party(companion.jid):
+            state.welcomed.append(companion.device)
+            self.world.state.save_sync(self.account.number, state.to_json())
+            self._messenger.send_private(companion, state.key_share())
 
-    def snapshot(self, name: str) -> None:
-        return None
+    def app_state_patch(self, collection: str) -> bytes | None:
+        """The patch that a companion at version 0 of this collection lacks."""
+        if collection != appstate.COLLECTION:
+            return None
+        return AppState.from_json(self.world.state.sync_of(self.account.number)).patch(self.account.name)
 
     # -- presence --------------------------------------------------------------------------------------------------------
 
@@ -126,6 +135,8 @@ class Phone:
         self.world.state.set_online(self.account.number, True)
         if not self.is_online:
             self.world.attach(self.party, self)
+            for device in self.devices:
+                self.welcome(Party(self.account, device.device))
 
     def go_offline(self) -> None:
         self.world.state.set_online(self.account.number, False)

@@ -48,7 +48,8 @@ Fingerprint: rawId 1 uint32, currentIndex 2 uint32, deviceIndexes 3 uint32*
 SyncActionData: index 1 bytes, value 2 SyncActionValue, padding 3 bytes, version 4 int32
 SyncActionValue: timestamp 1 int64, pushName 7 PushName
 PushName: name 1 string
-Snapshot: version 1 Version, records 2 Record*, mac 3 bytes, keyId 4 KeyId
+Patch: version 1 Version, mutations 2 Mutation*, snapshotMac 4 bytes, patchMac 5 bytes, keyId 6 KeyId
+Mutation: operation 1 int32, record 2 Record
 Version: version 1 uint64
 Record: index 1 Blob, value 2 Blob, keyId 3 KeyId
 Blob: blob 1 bytes
@@ -101,4 +102,4 @@ SignedKeyIndexList: Any = _CLASSES["SignedKeyIndexList"]
 ClientPairingProps: Any = _CLASSES["ClientPairingProps"]
 Message: Any = _CLASSES["Message"]
 SyncActionData: Any = _CLASSES["SyncActionData"]
-Snapshot: Any = _CLASSES["Snapshot"]
+Patch: Any = _CLASSES["Patch"]

@@ -71,20 +71,17 @@ def _picture(stream: Stream, request: Node) -> None:
 
 
 def _app_state(stream: Stream, request: Node) -> None:
-    """The collections that the phone made; what a client changes is acknowledged, and not kept."""
+    """The collections as the phone made them; what a client changes is acknowledged, and not kept."""
     world, party = stream.world, stream.party
     assert party
-    sync = request.child("sync")
-    phone = world.phones.get(party.account.number)
+    sync, phone = request.child("sync"), world.phones[party.account.number]
     answers = []
     for collection in sync.all("collection") if sync else []:
         name, version = collection.get("name"), int(collection.get("version") or 0)
-        attrs = {"name": name, "version": str(version + bool(collection.child("patch"))), "type": "result"}
-        snapshot = phone.snapshot(name) if phone and not version else None
-        content = [Node("snapshot", {}, snapshot.locator)] if snapshot else None
-        if snapshot:
-            attrs["version"] = str(snapshot.version)
-        answers.append(Node("collection", {**attrs}, content))
+        patch = phone.app_state_patch(name) if not version else None
+        content = [Node("patches", {}, [Node("patch", {}, patch)])] if patch else None
+        version += 1 if patch or collection.child("patch") else 0
+        answers.append(Node("collection", {"name": name, "version": str(version), "type": "result"}, content))
     stream.reply(request, [Node("sync", {}, answers)])
 
 
