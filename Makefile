@@ -34,7 +34,7 @@ test: $(DEV) ## every test, on SQLite and on PostgreSQL
 check: $(DEV) ## format, lint, types, settings and migrations; then every test
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
-	$(PY) -m mypy
+	$(DEPLOY) $(PY) -m mypy
 	$(DEPLOY) $(PY) manage.py check --deploy --fail-level WARNING
 	$(DEPLOY) $(PY) manage.py makemigrations --check --dry-run sessions_app
 	$(MAKE) test

@@ -42,14 +42,13 @@ KEEP_ROWS = timedelta(seconds=60)
 JOIN_PATIENCE = 5.0
 
 
-class DatabaseChannelLayer(BaseChannelLayer):  # type: ignore[misc]
+class DatabaseChannelLayer(BaseChannelLayer):
     """The layer; see the module. `expiry`: a channel with an unread message older than this, in seconds, is taken for dead."""
 
     extensions = ("groups", "flush")
 
-    def __init__(self, expiry: float = 60, capacity: int = 100, channel_capacity: Any = None) -> None:
+    def __init__(self, expiry: int = 60, capacity: int = 100) -> None:
         super().__init__(expiry=expiry, capacity=capacity)
-        self.channel_capacity = self.compile_capacities(channel_capacity or {})
         self.node = uuid.uuid4().hex[:12]
         self._lock = threading.Lock()
         self._boxes: dict[str, _Mailbox] = {}
