@@ -2,32 +2,31 @@
 "use strict";
 (() => {
   const SILENCE = 40000; // the server speaks at least every 15 s
-  const RELATIVE = [["day", 86400], ["hour", 3600], ["minute", 60]];
+  const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60]];
   const lang = document.documentElement.lang || "en";
   const ago = new Intl.RelativeTimeFormat(lang, { numeric: "auto" });
   const full = new Intl.DateTimeFormat(lang, { dateStyle: "medium", timeStyle: "medium" });
   let heard = Date.now();
 
-  const feed = () => document.getElementById("feed");
+  const byId = (id) => document.getElementById(id);
+  const feed = () => byId("feed");
 
   function showTimes() {
     for (const time of document.querySelectorAll("time[datetime]")) {
       const moment = new Date(time.dateTime);
       const seconds = (moment - Date.now()) / 1000;
-      const [unit, size] = RELATIVE.find((step) => Math.abs(seconds) >= step[1]) || ["second", 1];
-      const text = "relative" in time.dataset ? ago.format(Math.trunc(seconds / size), unit) : full.format(moment);
+      const [unit, size] = UNITS.find((step) => Math.abs(seconds) >= step[1]) || ["second", 1];
+      const text = ago.format(Math.trunc(seconds / size), unit);
       if (time.textContent !== text) time.textContent = text;
       time.title = full.format(moment);
     }
   }
 
   function announce() {
-    const status = document.getElementById("status");
-    const place = document.getElementById("announce");
-    if (status && place.dataset.status !== status.dataset.status) {
-      if (place.dataset.status) place.textContent = status.textContent;
-      place.dataset.status = status.dataset.status;
-    }
+    const [status, place] = [byId("status"), byId("announce")];
+    if (!status || place.dataset.status === status.dataset.status) return;
+    if (place.dataset.status) place.textContent = status.textContent;
+    place.dataset.status = status.dataset.status;
   }
 
   // A new element gets a new socket, and takes the old one's down with it, whatever state that one is in.
@@ -46,6 +45,11 @@
     if (news && news.dataset.v && news.dataset.v === event.detail.target.dataset.v) event.detail.shouldSwap = false;
   });
 
+  // The feed may be faster than the answer to a click, and have replaced the button: then it has shown everything already.
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    if (!event.detail.requestConfig.elt.isConnected) event.detail.shouldSwap = false;
+  });
+
   document.addEventListener("htmx:wsAfterMessage", () => {
     heard = Date.now();
     feed().dataset.state = "up";
@@ -60,7 +64,10 @@
     else if (![1006, 1011, 1012, 1013, 4404].includes(code)) setTimeout(renew, 1000); // htmx retries only these four
   });
 
-  document.addEventListener("htmx:afterRequest", showTimes);
+  document.addEventListener("htmx:afterRequest", (event) => {
+    byId("trouble").hidden = event.detail.successful || [409, 422].includes(event.detail.xhr.status);
+    showTimes();
+  });
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden && feed().dataset.state === "down") renew();
   });

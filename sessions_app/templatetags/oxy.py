@@ -47,14 +47,13 @@ def badge(status: str, element_id: str = "") -> SafeString:
 
 
 @register.simple_tag
-def when(moment: datetime | None, relative: bool = True) -> SafeString:
+def when(moment: datetime | None) -> SafeString:
     """A time. The page's script turns it into the reader's own zone, and says how long ago it was."""
     if moment is None:
         return format_html('<span class="never">{}</span>', gettext("never"))
     return format_html(
-        '<time datetime="{}"{}>{} UTC</time>',
+        '<time datetime="{}">{} UTC</time>',
         moment.isoformat(timespec="milliseconds"),
-        " data-relative" if relative else "",
         moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M"),
     )
 
@@ -69,6 +68,13 @@ def milliseconds(moment: datetime | None) -> str:
 def number(digits: str) -> str:
     """A phone number as people write it: +digits."""
     return f"+{digits.lstrip('+')}" if digits else ""
+
+
+@register.filter
+def peer(jid: str) -> str:
+    """The other side of a chat: a number where the address holds one, else the address."""
+    user, _, server = jid.partition("@")
+    return number(user) if server == "s.whatsapp.net" else jid
 
 
 @register.filter
