@@ -53,9 +53,7 @@ def test_the_library_takes_a_rebuilt_store_and_changes_nothing_in_it(linked_stor
 def test_a_store_of_an_older_library_is_rebuilt_as_it_was_and_migrated_by_the_library(tmp_path: Path) -> None:
     old = LiveStore.create(tmp_path / "old" / "store.db")
     schema = keys.Schema.decode(OLDER.read_bytes())
-    library.execute(
-        old.path, *schema.statements, "INSERT INTO whatsmeow_version (version, compat) VALUES (9, 8)"
-    )
+    library.execute(old.path, *schema.statements, "INSERT INTO whatsmeow_version (version, compat) VALUES (9, 8)")
     library.insert(old.path, {"whatsmeow_device": [library.device()], **library.rows()})
     snapshot = old.snapshot()
     rebuilt = LiveStore.rebuild(tmp_path / "new" / "store.db", snapshot)
@@ -269,9 +267,7 @@ def test_rows_of_two_accounts_in_one_file_do_not_overwrite_each_other(linked_sto
     second = "4900000000000:1@s.whatsapp.net"
     library.insert(linked_store.path, {"whatsmeow_device": [library.device(second, None)]})
     before = linked_store.snapshot().values
-    library.execute(
-        linked_store.path, f"INSERT INTO whatsmeow_pre_keys VALUES ('{second}', 5, zeroblob(32), 1)"
-    )
+    library.execute(linked_store.path, f"INSERT INTO whatsmeow_pre_keys VALUES ('{second}', 5, zeroblob(32), 1)")
 
     changes = linked_store.read_changes()
 
@@ -282,7 +278,9 @@ def test_rows_of_two_accounts_in_one_file_do_not_overwrite_each_other(linked_sto
 
 
 def test_secrets_do_not_show_in_a_repr(linked_store: LiveStore) -> None:
-    library.execute(linked_store.path, "UPDATE whatsmeow_sessions SET session = x'00'", "UPDATE whatsmeow_device SET platform = 'x'")
+    library.execute(
+        linked_store.path, "UPDATE whatsmeow_sessions SET session = x'00'", "UPDATE whatsmeow_device SET platform = 'x'"
+    )
 
     for shown in (repr(linked_store.snapshot()), repr(linked_store.read_changes())):
         assert "whatsmeow" not in shown
@@ -334,7 +332,9 @@ def test_signal_sessions_and_our_own_sender_keys_are_forgotten_together(linked_s
     after = library.dump(linked_store.path)
     assert after["whatsmeow_sessions"] == []
     assert [row[2] for row in after["whatsmeow_sender_keys"]] == [
-        row[2] for row in before["whatsmeow_sender_keys"] if row[2][1] not in (b"98765432101234_1:7", b"4915112345678:7")
+        row[2]
+        for row in before["whatsmeow_sender_keys"]
+        if row[2][1] not in (b"98765432101234_1:7", b"4915112345678:7")
     ]
     untouched = before.keys() - {"whatsmeow_sessions", "whatsmeow_sender_keys"}
     assert {name: after[name] for name in untouched} == {name: before[name] for name in untouched}

@@ -79,7 +79,9 @@ def test_stored_creds_of_another_form_are_unreadable(stored: object) -> None:
         creds.unseal(stored, "s1")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("wrong", [{"advSecretKey": "?"}, {"registrationId": []}, {"otherDevices": 5}, {"whatsmeow": 5}])
+@pytest.mark.parametrize(
+    "wrong", [{"advSecretKey": "?"}, {"registrationId": []}, {"otherDevices": 5}, {"whatsmeow": 5}]
+)
 def test_creds_that_make_no_device_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(keys.BadValue):
         creds.to_devices(wrong)

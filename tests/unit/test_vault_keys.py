@@ -20,7 +20,27 @@ INTEGER = st.integers(-(2**63), 2**63 - 1)
 VALUE: st.SearchStrategy[keys.Value] = st.one_of(st.none(), INTEGER, st.floats(allow_nan=False), TEXT, st.binary())
 # Values whose names would meet if a separator or a mark were not escaped.
 NEAR = st.sampled_from(
-    ["", "a", "b", "a,b", ",", "a,", ",a", "%2C", "%", "#", "%~null", "null", None, 17, 17.0, "17", b"\x17", "%~int17", b"a"]
+    [
+        "",
+        "a",
+        "b",
+        "a,b",
+        ",",
+        "a,",
+        ",a",
+        "%2C",
+        "%",
+        "#",
+        "%~null",
+        "null",
+        None,
+        17,
+        17.0,
+        "17",
+        b"\x17",
+        "%~int17",
+        b"a",
+    ]
 )
 ROW = st.dictionaries(TEXT, VALUE, max_size=8)
 UNKNOWN = keys.form_of("whatsmeow_new_things", ("a", "b", "c"), ("a", "b"))
