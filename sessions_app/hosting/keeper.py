@@ -100,9 +100,12 @@ class Keeper:
         return written
 
     def save_in_full(self) -> None:
-        """Write the whole live store to the vault."""
+        """Write the whole live store to the vault; raises `CredentialsVanished`, with the vault as it was."""
         if self._store:
-            store.save_snapshot(self.session, self.lease.epoch, self._store.snapshot())
+            snapshot = self._store.snapshot()
+            if snapshot.creds is None:
+                raise CredentialsVanished
+            store.save_snapshot(self.session, self.lease.epoch, snapshot)
 
     def back_up(self) -> Backup:
         """Compare live store and vault in full; differences are written to the vault and reported as a fault."""

@@ -408,6 +408,7 @@ class Runner:
     def _on_credentials_vanished(self) -> None:
         """The library deleted its rows. If a logout explains it, the spool says so within moments."""
         self.spool_grew = True
+        self.cancel("settle")
         if "vanished" not in self._deadlines:
             self.after("vanished", 10.0, lambda: self.give_up(Event.FAILED, Reason.CREDENTIALS_VANISHED))
 

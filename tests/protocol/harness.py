@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,15 +39,16 @@ class EngineProcess:
         self._spools: dict[str, SpoolReader] = {}
         inherited = {name: value for name, value in os.environ.items() if name not in CLEARED}
         read_end, write_end = os.pipe()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "sessions_app.engine", "--events-fd", str(write_end)],
-            stdin=subprocess.PIPE,
-            stdout=self._output.open("ab"),
-            stderr=self.log.open("ab"),
-            pass_fds=[write_end],
-            env=inherited | environment,
-            cwd=PROJECT,
-        )
+        with self._output.open("ab") as output, self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "sessions_app.engine", "--events-fd", str(write_end)],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=log,
+                pass_fds=[write_end],
+                env=inherited | environment,
+                cwd=PROJECT,
+            )
         os.close(write_end)
         self._reader = threading.Thread(target=self._read, args=(read_end,), daemon=True)
         self._reader.start()
@@ -173,10 +174,8 @@ def engine(directory: Path, environment: dict[str, str] | None = None) -> Iterat
         process.kill()
         process._reader.join(5)
         if process.process.stdin:
-            try:
+            with suppress(BrokenPipeError):
                 process.process.stdin.close()
-            except BrokenPipeError:
-                pass
 
 
 def until(condition: Callable[[], bool], timeout: float = 10) -> None:

@@ -248,7 +248,7 @@ def test_a_host_that_cannot_renew_lets_go_of_its_sockets(sim, paired, host, monk
 
 def test_a_phone_that_unlinks_logs_the_session_out_and_clears_its_keys(sim, host, paired, stores):
     phone = sim.phone(ANA)
-    phone.unlink(phone.devices[0].jid)
+    phone.unlink(paired.jid)
 
     gone = wait_for_status(paired, Status.LOGGED_OUT, "unlinked")
 
@@ -262,8 +262,8 @@ def test_a_phone_that_unlinks_logs_the_session_out_and_clears_its_keys(sim, host
 def test_a_device_unlinked_while_it_was_away_is_logged_out_at_the_next_start(sim, stores, session):
     phone = sim.phone(ANA, name="Ana")
     with running_host(stores):
-        pair(session, phone)
-    phone.unlink(phone.devices[0].jid)
+        jid = pair(session, phone).jid
+    phone.unlink(jid)
     with running_host(stores):
         wait_for_status(session, Status.LOGGED_OUT, "unlinked")
 
@@ -346,7 +346,8 @@ def test_a_backup_compares_everything_and_finds_nothing_amiss(sim, host, paired)
 
 
 def test_a_backup_repairs_what_the_write_through_had_missed_and_says_so(sim, host, paired):
-    eventually(lambda: fresh(paired).push_name, "a settled session")
+    runner = host.supervisor.runners[paired.pk]
+    eventually(lambda: "settle" not in runner._deadlines, "the full save after the login")
     AuthBlob.objects.filter(session=paired, data_key="pre-key-7").delete()
 
     ask(paired, Command.BACKUP)
