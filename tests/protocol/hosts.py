@@ -87,7 +87,9 @@ def fresh(session: WhatsAppSession) -> WhatsAppSession:
     return WhatsAppSession.objects.get(pk=session.pk)
 
 
-def wait_for_status(session: WhatsAppSession, status: Status, reason: str | None = None, within: float = PATIENCE) -> WhatsAppSession:
+def wait_for_status(
+    session: WhatsAppSession, status: Status, reason: str | None = None, within: float = PATIENCE
+) -> WhatsAppSession:
     """The session once it has this status (and reason)."""
     last = [fresh(session)]
 

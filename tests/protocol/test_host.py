@@ -155,7 +155,9 @@ def test_a_wiped_disk_costs_no_scan_and_no_message(sim, stores, session):
 
     with running_host(stores):
         wait_for_status(session, Status.CONNECTED)
-        eventually(lambda: Message.objects.filter(text="while away", direction="in").exists(), "the message sent while away")
+        eventually(
+            lambda: Message.objects.filter(text="while away", direction="in").exists(), "the message sent while away"
+        )
 
     assert rounds() == 1
     assert SessionEvent.objects.filter(kind="vault", detail__source="vault").exists()
@@ -174,7 +176,9 @@ def test_a_host_that_dies_with_its_disk_costs_no_scan_and_no_message(sim, stores
 
     with running_host(stores):
         wait_for_status(session, Status.CONNECTED)
-        eventually(lambda: Message.objects.filter(text="while away", direction="in").exists(), "the message sent while away")
+        eventually(
+            lambda: Message.objects.filter(text="while away", direction="in").exists(), "the message sent while away"
+        )
 
     assert "stale Signal sessions dropped" in SessionEvent.objects.filter(kind="vault").first().detail["why"]
     assert rounds() == 1
@@ -221,7 +225,9 @@ def test_stop_keeps_the_credentials_and_start_needs_no_scan(sim, host, paired):
 
 
 def test_a_lease_that_another_host_took_stops_the_socket_and_changes_nothing(sim, host, paired):
-    WhatsAppSession.objects.filter(pk=paired.pk).update(lease_host=None, lease_epoch=paired.lease_epoch + 1, desired="stopped")
+    WhatsAppSession.objects.filter(pk=paired.pk).update(
+        lease_host=None, lease_epoch=paired.lease_epoch + 1, desired="stopped"
+    )
     before = AuthBlob.objects.filter(session=paired).count()
 
     sim.connections.wait_for(lambda live: not live, timeout=15)
