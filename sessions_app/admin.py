@@ -6,7 +6,7 @@ first, and the host deletes the row then.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.db.models import Model, QuerySet
@@ -90,21 +90,21 @@ def erase(self: SessionAdmin, request: HttpRequest, queryset: QuerySet[WhatsAppS
 
 @admin.register(WhatsAppSession)
 class SessionAdmin(SessionModelAdmin):
-    list_display: ClassVar = ["badge", "name", "number", "owner", "lease_host", "last_connected_at", "last_backup_at"]
-    list_display_links: ClassVar = ["name"]
-    list_filter: ClassVar = ["status", "desired", "lease_host"]
-    list_select_related: ClassVar = ["lease_host"]
-    search_fields: ClassVar = ["name", "owner", "session_id", "phone", "push_name"]
-    actions: ClassVar = [start, stop, restart, back_up, log_out, erase]
-    fieldsets: ClassVar = [
+    list_display = ("badge", "name", "number", "owner", "lease_host", "last_connected_at", "last_backup_at")
+    list_display_links = ("name",)
+    list_filter = ("status", "desired", "lease_host")
+    list_select_related = ("lease_host",)
+    search_fields = ("name", "owner", "session_id", "phone", "push_name")
+    actions = (start, stop, restart, back_up, log_out, erase)
+    fieldsets = (
         (None, {"fields": ["session_id", "name", "owner"]}),
         (_("State"), {"fields": ["badge", "why", "desired", "number", "push_name", "jid", "lid"]}),
         (_("Worker"), {"fields": ["lease_host", "lease_until", "lease_epoch"]}),
         (_("Vault"), {"fields": ["vault", "vault_epoch", "last_backup_at"]}),
         (_("Times"), {"fields": ["created_at", "paired_at", "last_connected_at", "status_at", "updated_at"]}),
         (_("More"), {"fields": ["related"]}),
-    ]
-    add_fieldsets: ClassVar = [(None, {"fields": ["session_id", "name", "owner"]})]
+    )
+    add_fieldsets = ((None, {"fields": ["session_id", "name", "owner"]}),)
     change_form_template = "admin/sessions_app/whatsappsession/change_form.html"
 
     # --- what is shown ---------------------------------------------------------
@@ -116,7 +116,7 @@ class SessionAdmin(SessionModelAdmin):
         return self.fieldsets if obj else self.add_fieldsets
 
     def get_readonly_fields(self, request: HttpRequest, obj: WhatsAppSession | None = None) -> list[str]:
-        shown = [name for __, options in self.fieldsets for name in options["fields"]]
+        shown = [str(name) for __, options in self.fieldsets for name in options["fields"]]
         # The id names the session's directory and is bound into its sealed keys: it can be chosen once.
         return [name for name in shown if name not in ("name", "owner")] if obj else []
 
@@ -256,9 +256,13 @@ class MachineAdmin(AnyModelAdmin):
 class OfSessionAdmin(MachineAdmin):
     """Machine rows that belong to a session."""
 
-    list_filter: ClassVar = [("session", admin.RelatedOnlyFieldListFilter)]
-    list_select_related: ClassVar = ["session"]
-    search_fields: ClassVar = ["session__name", "session__session_id"]
+    list_select_related = ("session",)
+
+    def get_list_filter(self, request: HttpRequest) -> Any:
+        return [*super().get_list_filter(request), ("session", admin.RelatedOnlyFieldListFilter)]
+
+    def get_search_fields(self, request: HttpRequest) -> Any:
+        return ["session__name", "session__session_id", *super().get_search_fields(request)]
 
     @admin.display(description=_("session"), ordering="session__name")
     def of_session(self, row: Any) -> SafeString:
@@ -267,20 +271,21 @@ class OfSessionAdmin(MachineAdmin):
 
 @admin.register(Host)
 class HostAdmin(MachineAdmin):
-    list_display: ClassVar = ["name", "version", "library", "capacity", "started_at", "beat_at", "stopping"]
-    list_filter: ClassVar = ["stopping", "path_fell_back"]
+    list_display = ("name", "version", "library", "capacity", "started_at", "beat_at", "stopping")
+    list_filter = ("stopping", "path_fell_back")
 
 
 @admin.register(AuthBlob)
 class AuthBlobAdmin(OfSessionAdmin):
     """Keys by name, size and time: their content is never read here."""
 
-    list_display: ClassVar = ["data_key", "of_session", "size", "updated_at"]
-    fields: ClassVar = ["of_session", "data_key", "size", "updated_at"]
-    search_fields: ClassVar = ["data_key"]
+    list_display = ("data_key", "of_session", "size", "updated_at")
+    fields = ("of_session", "data_key", "size", "updated_at")
+    search_fields = ("data_key",)
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Model]:
-        return super().get_queryset(request).defer("data_value").annotate(size_in_bytes=Length("data_value"))
+    def get_queryset(self, request: HttpRequest) -> Any:
+        rows = super().get_queryset(request)
+        return rows.defer("data_value").annotate(size_in_bytes=Length("data_value"))
 
     @admin.display(description=_("size, sealed"), ordering="size_in_bytes")
     def size(self, blob: Any) -> str:
@@ -289,9 +294,9 @@ class AuthBlobAdmin(OfSessionAdmin):
 
 @admin.register(SessionEvent)
 class SessionEventAdmin(OfSessionAdmin):
-    list_display: ClassVar = ["at", "of_session", "kind", "status", "cause", "actor", "host"]
-    fields: ClassVar = ["of_session", "at", "kind", "status", "cause", "actor", "host", "epoch", "detail"]
-    list_filter: ClassVar = ["kind", "status", ("session", admin.RelatedOnlyFieldListFilter)]
+    list_display = ("at", "of_session", "kind", "status", "cause", "actor", "host")
+    fields = ("of_session", "at", "kind", "status", "cause", "actor", "host", "epoch", "detail")
+    list_filter = ("kind", "status")
 
     @admin.display(description=_("cause"), ordering="reason")
     def cause(self, event: SessionEvent) -> str:
@@ -300,15 +305,15 @@ class SessionEventAdmin(OfSessionAdmin):
 
 @admin.register(SessionCommand)
 class SessionCommandAdmin(OfSessionAdmin):
-    list_display: ClassVar = ["created_at", "of_session", "verb", "requested_by", "taken_at", "done_at", "outcome"]
-    fields: ClassVar = ["of_session", "verb", "requested_by", "created_at", "taken_at", "done_at", "outcome", "error"]
-    list_filter: ClassVar = ["verb", "outcome", ("session", admin.RelatedOnlyFieldListFilter)]
+    list_display = ("created_at", "of_session", "verb", "requested_by", "taken_at", "done_at", "outcome")
+    fields = ("of_session", "verb", "requested_by", "created_at", "taken_at", "done_at", "outcome", "error")
+    list_filter = ("verb", "outcome")
 
 
 @admin.register(PairingRound)
 class PairingRoundAdmin(OfSessionAdmin):
-    list_display: ClassVar = ["started_at", "of_session", "index", "of", "ended_at", "outcome"]
-    fields: ClassVar = ["of_session", "epoch", "started_at", "index", "of", "issued_at", "ended_at", "outcome"]
+    list_display = ("started_at", "of_session", "index", "of", "ended_at", "outcome")
+    fields = ("of_session", "epoch", "started_at", "index", "of", "issued_at", "ended_at", "outcome")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Model]:
         return super().get_queryset(request).defer("sealed_code", "sealed_pairing_code")
@@ -316,11 +321,11 @@ class PairingRoundAdmin(OfSessionAdmin):
 
 @admin.register(Backup)
 class BackupAdmin(OfSessionAdmin):
-    list_display: ClassVar = ["at", "of_session", "keys", "bytes", "duration_ms", "differed"]
+    list_display = ("at", "of_session", "keys", "bytes", "duration_ms", "differed")
 
 
 @admin.register(Message)
 class MessageAdmin(OfSessionAdmin):
-    list_display: ClassVar = ["created_at", "of_session", "direction", "chat", "kind", "status"]
-    list_filter: ClassVar = ["direction", "status", ("session", admin.RelatedOnlyFieldListFilter)]
-    search_fields: ClassVar = ["session__name", "chat", "message_id"]
+    list_display = ("created_at", "of_session", "direction", "chat", "kind", "status")
+    list_filter = ("direction", "status")
+    search_fields = ("chat", "message_id")

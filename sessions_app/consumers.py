@@ -118,8 +118,8 @@ class PanelConsumer(AsyncWebsocketConsumer):
 
     def _refusal(self) -> int | None:
         """The close code for whoever may not have this feed (any more)."""
-        user = self.scope["user"]
-        if not user.is_authenticated or not self.scope["session"].exists(self.scope["session"].session_key):
+        user, login = self.scope["user"], self.scope["session"]
+        if not user or not user.is_authenticated or not login.session_key or not login.exists(login.session_key):
             return SIGNED_OUT
         if not get_user_model().objects.filter(pk=user.pk, is_active=True, is_staff=True).exists():
             return NOT_STAFF

@@ -122,7 +122,7 @@ def give_command(request: StaffRequest, session_id: str, verb: str) -> HttpRespo
     if command is Command.PAIRING_CODE:
         form = PairingCodeForm(request.POST)
         if not form.is_valid():
-            return _bad_phone(request, session, form.errors["phone"][0])
+            return _bad_phone(request, session, str(form.errors["phone"][0]))
         arguments = {"phone": form.cleaned_data["phone"]}
     try:
         session.request(command, by=request.user.get_username(), **arguments)
