@@ -105,11 +105,11 @@ class Faults:
             values = {key: type(default)(parameters.get(key, default)) for key, default in _typed(fault).items()}
         except ValueError as error:
             raise SimulatorError(f"A parameter of the fault {name!r} is wrong: {error}.") from error
-        if fault.lasts:
-            self.active[name] = values
         result = getattr(self, f"_cause_{name}")(**values)
         if asyncio.iscoroutine(result):
             await result
+        if fault.lasts:
+            self.active[name] = values
 
     async def clear(self) -> None:
         """End everything that lasts."""
