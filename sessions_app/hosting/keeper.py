@@ -3,8 +3,9 @@
 Which live store is used, and why, in the order that is tried:
 
 1. The vault cannot be read: nothing is touched, `VaultUnreadable`.
-2. The vault has credentials and the file on this disk was last run under the epoch before ours: nobody has run the session since,
-   so the file is at least as new as the vault. It is used, and what its journal still holds is written through.
+2. The vault has credentials and the file on this disk was last run under the epoch before ours, since this machine's start: nobody
+   has run the session since, so the file is at least as new as the vault. It is used, and what its journal still holds is
+   written through.
 3. The vault has credentials, and the file is absent, older, or broken: it is rebuilt from the vault. If the last holder did not end
    cleanly, Signal sessions that may be stale are dropped from it (docs/durability.md): a stale one loses messages in silence.
 4. The vault has none, but the file has, was run under the epoch before ours, and a round was on: a phone had just been linked when
@@ -23,6 +24,7 @@ from pathlib import Path
 from django.db.models.functions import Now
 
 from sessions_app.hosting.lease import Lease
+from sessions_app.hosting.neighbours import boot
 from sessions_app.lifecycle import Status
 from sessions_app.models import Backup, WhatsAppSession
 from sessions_app.vault import store
@@ -71,7 +73,7 @@ class Keeper:
         """Watch the tables that the library has prepared; called after `StorePrepared`, before the client starts."""
         live = self._store = self._store or LiveStore(self.path)
         live.install_journal()
-        live.set_meta(session_id=self.session.session_id, epoch=self.lease.epoch)
+        live.set_meta(session_id=self.session.session_id, epoch=self.lease.epoch, boot=boot())
         if self._rebuilt:
             # The library may have migrated a store that an older release saved: the vault follows.
             store.save_snapshot(self.session, self.lease.epoch, live.snapshot())
@@ -208,6 +210,9 @@ class Keeper:
                     return "the file on this disk is damaged"
                 if live.get_meta("session_id") != self.session.session_id:
                     return "the file on this disk is of another session"
+                if live.get_meta("boot") != boot():
+                    # Commits that the system had not written yet went with it, silently: the vault may be newer.
+                    return "the file on this disk is from before the machine's restart"
                 found = live.get_meta("epoch")
                 return "" if found == str(epoch) else f"the file on this disk is of epoch {found}, the last was {epoch}"
             finally:
