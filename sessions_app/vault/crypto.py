@@ -1,8 +1,8 @@
 """Encryption at rest: AES-256-GCM with the session and the key's name as associated data.
 
-A sealed value is `version (1 byte) · key id (4 bytes) · nonce (12 bytes) · ciphertext and tag`. The key id, the first bytes of the
-key's SHA-256, says which key of OXY_ENCRYPTION_KEYS opens it: the first key seals, all of them open. A row that was moved to another session
-or another name does not open. Nothing here touches the database.
+A sealed value is `version (1 byte) · key id (4 bytes) · nonce (12 bytes) · ciphertext and tag`. The key id, the first bytes
+of the key's SHA-256, says which key of OXY_ENCRYPTION_KEYS opens it: the first key seals, all of them open. A row that was
+moved to another session or another name does not open. Nothing here touches the database.
 """
 
 from __future__ import annotations
@@ -81,6 +81,7 @@ def _read_key(text: str) -> tuple[bytes, AESGCM]:
         key = b""
     if len(key) != 32:
         raise BadKey(
-            "OXY_ENCRYPTION_KEYS holds something that is not a key: each is 32 bytes in URL-safe base64, as `manage.py generate_key` prints."
+            "OXY_ENCRYPTION_KEYS holds something that is not a key: each is 32 bytes in URL-safe base64, "
+            "as `manage.py generate_key` prints."
         )
     return hashlib.sha256(key).digest()[:4], AESGCM(key)

@@ -289,8 +289,8 @@ def _create_file(path: Path) -> None:
 
 def _remove(path: Path) -> None:
     """The file first: a write-ahead log without its file is nothing, a file without its log would be a stale store."""
-    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
-        path.with_name(name).unlink(missing_ok=True)
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

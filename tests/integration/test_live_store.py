@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import stat
 import threading
@@ -73,15 +74,23 @@ def test_a_store_of_an_older_library_is_rebuilt_as_it_was_and_migrated_by_the_li
     assert "companion_meta_nonce" in changes.creds["whatsmeow"]
 
 
-def test_rebuilding_replaces_whatever_is_there_with_its_log(linked_store: LiveStore, tmp_path: Path) -> None:
+def test_rebuilding_replaces_the_file_that_a_killed_process_left_with_its_log(
+    linked_store: LiveStore, tmp_path: Path
+) -> None:
+    snapshot = linked_store.snapshot()
+    library.execute(linked_store.path, "UPDATE whatsmeow_sessions SET session = x'bad0'")
     path = tmp_path / "s" / "store.db"
     path.parent.mkdir()
-    for suffix in ("", "-wal", "-shm"):
-        (path.parent / f"store.db{suffix}").write_bytes(b"left by a killed process")
+    for suffix in ("", "-wal", "-shm"):  # the store is open: this is what lies on the disk after a kill
+        shutil.copy(f"{linked_store.path}{suffix}", f"{path}{suffix}")
+    assert Path(f"{path}-wal").stat().st_size > 0
+    Path(f"{path}-journal").write_bytes(b"of an even older file")
+    path.with_name(".store.db.new").write_bytes(b"of a rebuild that was killed")
 
-    rebuilt = LiveStore.rebuild(path, linked_store.snapshot())
+    rebuilt = LiveStore.rebuild(path, snapshot)
 
-    assert rebuilt.snapshot() == linked_store.snapshot()
+    assert rebuilt.snapshot() == snapshot
+    assert rebuilt.check() == ""
     assert {file.name for file in path.parent.iterdir()} <= {"store.db", "store.db-wal", "store.db-shm"}
 
 
@@ -203,6 +212,16 @@ def test_an_entry_made_while_changes_were_saved_is_not_cleared(linked_store: Liv
     library.execute(linked_store.path, "DELETE FROM whatsmeow_pre_keys WHERE key_id = 2")
 
     linked_store.clear_journal(first.upto)
+
+    assert linked_store.read_changes().values == {"pre-key-2": None}
+
+
+def test_clearing_the_journal_twice_clears_no_later_entry(linked_store: LiveStore) -> None:
+    library.execute(linked_store.path, "DELETE FROM whatsmeow_pre_keys WHERE key_id = 1")
+    first = linked_store.read_changes()
+    linked_store.clear_journal(first.upto)
+    library.execute(linked_store.path, "DELETE FROM whatsmeow_pre_keys WHERE key_id = 2")
+
     linked_store.clear_journal(first.upto)
 
     assert linked_store.read_changes().values == {"pre-key-2": None}
@@ -304,12 +323,12 @@ def test_the_data_version_moves_with_other_writers_alone(linked_store: LiveStore
 
 def test_asking_for_the_data_version_does_not_wait_for_a_thread_that_works(linked_store: LiveStore) -> None:
     before = linked_store.data_version()
-    inside, leave = threading.Event(), threading.Event()
+    inside, leave, left_in_time = threading.Event(), threading.Event(), []
 
     def work() -> None:
         with linked_store._reading():
             inside.set()
-            leave.wait(10)
+            left_in_time.append(leave.wait(10))
 
     worker = threading.Thread(target=work)
     worker.start()
@@ -318,7 +337,8 @@ def test_asking_for_the_data_version_does_not_wait_for_a_thread_that_works(linke
         assert linked_store.data_version() == before
     finally:
         leave.set()
-        worker.join(10)
+        worker.join(20)
+    assert left_in_time == [True]
 
 
 # --- forgetting Signal sessions -----------------------------------------------------------
@@ -361,6 +381,26 @@ def test_neither_is_forgotten_where_one_cannot_be(linked_store: LiveStore) -> No
         linked_store.forget_signal_sessions()
 
     assert len(library.dump(linked_store.path)["whatsmeow_sessions"]) == 3
+
+
+def test_the_library_cannot_write_between_our_reading_and_our_writing(linked_store: LiveStore) -> None:
+    refused: set[str] = set()
+    rival = sqlite3.connect(linked_store.path, timeout=0)
+
+    def write_between(statement: str) -> None:
+        if statement.startswith("SELECT value FROM oxy_meta"):
+            try:
+                with rival:
+                    rival.execute("UPDATE whatsmeow_pre_keys SET uploaded = 1")
+            except sqlite3.OperationalError as error:
+                refused.add(str(error))
+
+    with linked_store._reading() as connection:
+        connection.set_trace_callback(write_between)
+    linked_store.forget_signal_sessions()
+
+    assert refused == {"database is locked"}
+    rival.close()
 
 
 # --- the file ------------------------------------------------------------------------------
