@@ -244,6 +244,18 @@ class WhatsAppSession(models.Model):
         return row
 
 
+    def send_text(self, to: str, text: str, *, by: str) -> Message:
+        """Queue a text to a phone number (E.164, with or without plus) or a JID; it goes out when the session is connected."""
+        return Message.objects.create(
+            session=self,
+            direction=Message.Direction.OUT,
+            status=Message.MessageStatus.QUEUED,
+            chat=to if "@" in to else f"{to.removeprefix('+')}@s.whatsapp.net",
+            text=text,
+            requested_by=by,
+        )
+
+
 class AuthBlob(models.Model):
     """One key of a session's vault; `data_value` is sealed with the session and `data_key` as associated data."""
 
@@ -430,7 +442,11 @@ class Message(models.Model):
 
     class Meta:
         ordering: ClassVar = ["-pk"]
-        indexes: ClassVar = [models.Index(fields=["session", "-id"], name="oxy_message_latest")]
+        indexes: ClassVar = [
+            models.Index(fields=["session", "-id"], name="oxy_message_latest"),
+            # Read by hosts several times a second.
+            models.Index(fields=["session", "id"], name="oxy_message_queue", condition=models.Q(status="queued")),
+        ]
         constraints: ClassVar = [
             # A spool that is read again after a crash writes no message twice.
             models.UniqueConstraint(

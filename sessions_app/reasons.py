@@ -38,6 +38,8 @@ class Reason(StrEnum):
     STREAM_REPLACED = "stream-replaced"
     TEMPORARILY_BANNED = "temporarily-banned"
     CLIENT_OUTDATED = "client-outdated"
+    OUTCOME_UNKNOWN = "outcome-unknown"
+    SEND_REFUSED = "send-refused"
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,13 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.TEMPORARILY_BANNED: Explanation(
         "WhatsApp has blocked this account for some time.",
         "It connects again by itself when the block ends. Send fewer messages to people who have not written first.",
+    ),
+    Reason.OUTCOME_UNKNOWN: Explanation(
+        "The connection broke while this message was being sent, so nobody can say whether it arrived.",
+        "Look at the chat on the phone before you send it again.",
+    ),
+    Reason.SEND_REFUSED: Explanation(
+        "WhatsApp, or its library, refused to send this message.", "Check the recipient's number, then send it again."
     ),
     Reason.CLIENT_OUTDATED: Explanation(
         "WhatsApp no longer accepts this version of the client library.",

@@ -118,12 +118,18 @@ class SpoolGrew:
 
 @dataclass(frozen=True, kw_only=True)
 class CommandFailed:
-    """A command could not be done; `error` is a sentence, without secrets."""
+    """A command could not be done; `error` is a sentence, without secrets.
+
+    `tried`: it reached the library; where it did not, nothing has left this machine. `in_doubt`: the other side may have got
+    it all the same (an acknowledgement that never came, a connection that broke meanwhile).
+    """
 
     session: str
     command: str
     error: str
     ref: str = ""
+    tried: bool = False
+    in_doubt: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -284,6 +290,9 @@ class MessageReceived(SpoolEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class MessageUndecryptable(SpoolEvent):
+    """A message came that cannot be read. One whose id is known already came twice, and nothing is lost: after a crash
+    WhatsApp delivers the last messages again, and the engine cannot tell whether their first coming reached the spool."""
+
     message_id: str
     chat: str
     sender: str = field(repr=False)

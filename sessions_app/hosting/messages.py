@@ -22,13 +22,13 @@ def record_received(session: WhatsAppSession, events: Iterable[MessageReceived])
     Message.objects.bulk_create([_row(session, event) for event in events], ignore_conflicts=True)
 
 
-def record_receipt(session: WhatsAppSession, event: ReceiptReceived) -> None:
-    """Move our own messages on; a receipt that comes late never moves one back."""
-    if event.kind in _RECEIPTS:
-        status, before = _RECEIPTS[event.kind]
-        session.messages.filter(
-            direction=Message.Direction.OUT, message_id__in=event.message_ids, status__in=before
-        ).update(status=status)
+def record_receipt(session: WhatsAppSession, event: ReceiptReceived) -> bool:
+    """Move our own messages on; a receipt that comes late never moves one back. Returns whether we have those messages."""
+    if event.kind not in _RECEIPTS:
+        return True
+    status, before = _RECEIPTS[event.kind]
+    ours = session.messages.filter(direction=Message.Direction.OUT, message_id__in=event.message_ids)
+    return bool(ours.filter(status__in=before).update(status=status)) or ours.exists()
 
 
 def _row(session: WhatsAppSession, event: MessageReceived) -> Message:

@@ -81,6 +81,10 @@ def _client_stopped(runner: Runner, event: ev.ClientStopped) -> None:
         _gone(runner, reason, leaked=event.leaked)
 
 
+def _message_sent(runner: Runner, event: ev.MessageSent) -> None:
+    runner.outbox.on_sent(event)
+
+
 def _lease_ran_out(runner: Runner, event: ev.LeaseRanOut) -> None:
     # That this runs means that the database answers again; whether the session is still ours, the epoch decides.
     if event.epoch == runner.lease.epoch and runner.phase == "running":
@@ -95,6 +99,8 @@ def _command_failed(runner: Runner, event: ev.CommandFailed) -> None:
     if event.command == "StopClient" and runner.phase == "closing":
         # There was no client yet: its socket is as closed as it can be.
         runner.client_stopped()
+    elif event.command == "SendText":
+        runner.outbox.on_failed(event)
     elif event.command == "RequestPairingCode":
         runner.finish_commands(Command.PAIRING_CODE, error=event.error)
     elif event.command == "LogOut":
@@ -176,6 +182,7 @@ def _connected(runner: Runner, event: ev.Connected) -> None:
     changes: dict[str, Any] = {name: value for name, value in known.items() if value}
     runner.apply(Event.CONNECTED, last_connected_at=timezone.now(), **changes)
     runner.reset_delays()
+    runner.outbox.grew = True
     runner.after("settle", SETTLED_AFTER, runner.keeper.save_in_full)
     if runner.unlink_when_connected:
         log_out(runner)
@@ -253,6 +260,7 @@ _REACTIONS: dict[type, Callable[[Runner, Any], None]] = {
     ev.StorePrepared: _store_prepared,
     ev.ClientStopped: _client_stopped,
     ev.LeaseRanOut: _lease_ran_out,
+    ev.MessageSent: _message_sent,
     ev.CommandFailed: _command_failed,
     ev.PairingCodeIssued: _pairing_code_issued,
     ev.QrIssued: _qr_issued,

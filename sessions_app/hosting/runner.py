@@ -28,6 +28,7 @@ from sessions_app.engine.spool import SpoolReader
 from sessions_app.hosting import backoff, commands, messages, reactions, rounds
 from sessions_app.hosting.keeper import SPOOL_NAME, CredentialsVanished, Keeper, VaultUnreadable
 from sessions_app.hosting.lease import Lease, release
+from sessions_app.hosting.sending import Outbox
 from sessions_app.lifecycle import Command, Event, IllegalTransition, Status
 from sessions_app.models import PairingRound, SessionCommand, WhatsAppSession
 from sessions_app.reasons import Reason
@@ -66,6 +67,7 @@ class Runner:
         self.directory = services.session_path.directory(session)
         self.keeper = Keeper(session, lease, self.directory)
         self.spool = SpoolReader(self.directory / SPOOL_NAME)
+        self.outbox = Outbox(self)
         self._inbox: deque[Any] = deque()
         self._deadlines: dict[str, tuple[float, Callable[[], None]]] = {}
         self._after_closing: Callable[[], None] | None = None
@@ -87,6 +89,10 @@ class Runner:
 
     def notice_spool(self) -> None:
         self.spool_grew = True
+        self.services.lanes.wake(self)
+
+    def notice_outbox(self) -> None:
+        self.outbox.grew = True
         self.services.lanes.wake(self)
 
     def lose_lease(self) -> None:
@@ -112,6 +118,7 @@ class Runner:
                 self._inbox.popleft()
             self._read_spool()
             self._flush()
+            self.outbox.send_queued()
             self._check_deadlines()
         except LeaseLost:
             self._abandon()
@@ -162,7 +169,7 @@ class Runner:
             messages.record_received(self.session, received)
         for event in batch:
             if isinstance(event, ev.ReceiptReceived):
-                messages.record_receipt(self.session, event)
+                self.outbox.on_receipt(event)
             elif not isinstance(event, ev.MessageReceived) and event.epoch == self.lease.epoch:
                 self._handle(event)
 
@@ -202,6 +209,7 @@ class Runner:
         """Begin if the session should run; else stay a moment for the command that it was claimed for."""
         self.session.refresh_from_db()
         self._take_leftovers()
+        self.outbox.give_up_interrupted()
         if self.should_run:
             self._begin_in_time()
         else:
@@ -334,6 +342,7 @@ class Runner:
         self._flush_last()
         then = self._after_closing
         self.leave_engine(leaked=leaked)
+        self.outbox.give_up_interrupted()
         self.cancel("close")
         if then:
             then()

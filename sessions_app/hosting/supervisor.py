@@ -27,7 +27,7 @@ from sessions_app.hosting.engines import Engine, Engines
 from sessions_app.hosting.lanes import Lanes
 from sessions_app.hosting.runner import Runner
 from sessions_app.hosting.watcher import Watcher
-from sessions_app.models import Host, SessionCommand, WhatsAppSession
+from sessions_app.models import Host, Message, SessionCommand, WhatsAppSession
 from sessions_app.vault import crypto
 
 log = logging.getLogger(__name__)
@@ -85,6 +85,7 @@ class Supervisor:
         """One look: claim what nobody hosts, hand on what was asked for."""
         self._claim()
         self._hand_on_commands()
+        self._notice_messages()
 
     # --- what runners need ------------------------------------------------------
 
@@ -129,6 +130,12 @@ class Supervisor:
             runner = self.runners.get(command.session_id)
             if runner and SessionCommand.objects.filter(pk=command.pk, taken_at=None).update(taken_at=Now()):
                 runner.post(command)
+
+    def _notice_messages(self) -> None:
+        queued = Message.objects.filter(status=Message.MessageStatus.QUEUED, session__in=list(self.runners))
+        for pk in queued.values_list("session", flat=True).distinct():
+            if runner := self.runners.get(pk):
+                runner.notice_outbox()
 
     def _on_engine(self, engine: Engine, event: Any) -> None:
         """On an engine's reader thread: find the runner and wake its lane; nothing else."""

@@ -385,3 +385,47 @@ def test_an_engine_frozen_at_the_stop_is_ended(sim, host, paired):
     ask(paired, Command.STOP)
     wait_for_status(paired, Status.STOPPED, within=12)
     assert not engine.alive
+
+
+# --- sending --------------------------------------------------------------------
+
+
+def test_messages_go_out_in_order_and_their_receipts_come_back(sim, host, paired):
+    bia = sim.phone(BIA, name="Bia")
+    texts = [f"number {n}" for n in range(5)]
+    for text in texts:
+        paired.send_text(BIA, text, by="tester")
+
+    bia.wait_for_text(texts[-1], timeout=20)
+
+    assert [message.text for message in bia.inbox] == texts
+    eventually(
+        lambda: Message.objects.filter(direction="out", status="delivered").count() == 5, "five delivery receipts"
+    )
+
+
+def test_a_message_queued_while_the_session_is_down_goes_out_when_it_is_back(sim, host, paired):
+    bia = sim.phone(BIA, name="Bia")
+    ask(paired, Command.STOP)
+    wait_for_status(paired, Status.STOPPED)
+    paired.send_text(BIA, "later", by="tester")
+    ask(paired, Command.START)
+    bia.wait_for_text("later", timeout=20)
+
+
+def test_a_send_that_a_dead_engine_interrupted_ends_in_doubt_and_is_never_repeated(sim, host, paired):
+    bia = sim.phone(BIA, name="Bia")
+    sim.faults.no_acks()
+    message = paired.send_text(BIA, "once", by="tester")
+    bia.wait_for_text("once", timeout=20)
+
+    host.kill_engines()
+
+    wait_for_status(paired, Status.CONNECTED)
+    eventually(
+        lambda: Message.objects.filter(pk=message.pk, status="failed", reason="outcome-unknown").exists(), "the doubt"
+    )
+    sim.faults.clear()
+    paired.send_text(BIA, "after", by="tester")
+    bia.wait_for_text("after", timeout=20)
+    assert [m.text for m in bia.inbox].count("once") == 1
