@@ -5,6 +5,7 @@ A setting that cannot be used ends the process with one sentence, before anythin
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -154,8 +155,10 @@ USE_TZ = True
 STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = BASE_DIR / "staticfiles"
-# Without a collectstatic run (a fresh clone, a test) files are served from where they lie.
-WHITENOISE_USE_FINDERS = not STATIC_ROOT.exists()
+# Without a collectstatic run (a fresh clone, a test) files are served from where they lie. WhiteNoise wants the folder all the same.
+with contextlib.suppress(OSError):
+    STATIC_ROOT.mkdir(exist_ok=True)
+WHITENOISE_USE_FINDERS = not any(STATIC_ROOT.glob("*"))
 
 # --- security ----------------------------------------------------------------
 
