@@ -27,8 +27,8 @@ from sessions_app.hosting.lease import Lease
 from sessions_app.hosting.neighbours import boot
 from sessions_app.lifecycle import Status
 from sessions_app.models import Backup, WhatsAppSession
-from sessions_app.vault import store
-from sessions_app.vault.live_store import LiveStore, Snapshot
+from sessions_app.vault import creds, store
+from sessions_app.vault.live_store import BadSnapshot, LiveStore, Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class Keeper:
                 self.save_in_full()
             live.clear_journal(changes.upto)
             if changes.creds:
-                self.push_name = changes.creds["me"].get("name") or ""
+                self.push_name = creds.own_name(changes.creds)[:200]
             written += len(changes.values)
         return written
 
@@ -160,7 +160,7 @@ class Keeper:
             self.flush_leftovers()
             return
         self.close()
-        live = LiveStore.rebuild(self.path, snapshot)
+        live = self._rebuild(snapshot)
         if not self.lease.clean:
             live.forget_signal_sessions()
         self._store, self._rebuilt = live, True
@@ -179,10 +179,16 @@ class Keeper:
         match store.load(self.session):
             case store.Found(snapshot):
                 self.close()
-                self._store, self._rebuilt = LiveStore.rebuild(self.path, snapshot), True
+                self._store, self._rebuilt = self._rebuild(snapshot), True
                 self._say("vault", "the file had lost its credentials")
             case _:
                 raise VaultUnreadable("the vault changed while it was read")
+
+    def _rebuild(self, snapshot: Snapshot) -> LiveStore:
+        try:
+            return LiveStore.rebuild(self.path, snapshot)
+        except BadSnapshot as error:
+            raise VaultUnreadable(str(error)) from None
 
     def _open_unpaired(self) -> bool:
         round_was_on = self.session.status in (Status.PAIRING, Status.CONNECTING, Status.WAITING)
@@ -194,8 +200,8 @@ class Keeper:
                 self._say("file", "a phone had been linked when the last host ended")
                 return True
             live.close()
-        for path in self.directory.glob(f"{STORE_NAME}*"):
-            path.unlink()
+        # In WAL mode and readable by us alone, before the library fills it.
+        LiveStore.create(self.path)
         self._say("new", "no credentials")
         return False
 

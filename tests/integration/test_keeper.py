@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -106,7 +107,10 @@ def test_a_file_from_before_the_machines_restart_is_rebuilt(kept, make_keeper, m
     kept.close()
     monkeypatch.setattr(keeper_module, "boot", lambda: "the next one")
     make_keeper().open()
-    assert chosen() == ("vault", "the file on this disk is from before the machine's restart; stale Signal sessions dropped")
+    assert chosen() == (
+        "vault",
+        "the file on this disk is from before the machine's restart; stale Signal sessions dropped",
+    )
 
 
 def test_a_damaged_file_is_rebuilt(kept, make_keeper):
@@ -161,7 +165,8 @@ def test_a_file_of_a_session_that_was_logged_out_is_not_brought_back(kept, make_
 
     assert make_keeper().open() is False
 
-    assert not kept.path.exists()
+    with closing(sqlite3.connect(kept.path)) as connection:
+        assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
     assert chosen() == ("new", "no credentials")
 
 

@@ -1,0 +1,30 @@
+"""The rows of Oxy: sessions and their vault, hosts, commands, the timeline, backups and messages.
+
+Machine-owned rows (hosts, leases, blobs) are written by `hosting` and `vault` with conditional updates. The verbs that people
+and programs use (`request()`, `send_text()`) are methods of the session; each writes its intention and nothing else.
+"""
+
+from __future__ import annotations
+
+from sessions_app.models.hosts import Host, LayerMessage
+from sessions_app.models.messages import Message
+from sessions_app.models.sessions import SYSTEM, WHATSAPP, NotAllowed, WhatsAppSession, new_session_id
+from sessions_app.models.timeline import PairingRound, SessionCommand, SessionEvent
+from sessions_app.models.vault import AuthBlob, Backup, VaultCheck
+
+__all__ = [
+    "SYSTEM",
+    "WHATSAPP",
+    "AuthBlob",
+    "Backup",
+    "Host",
+    "LayerMessage",
+    "Message",
+    "NotAllowed",
+    "PairingRound",
+    "SessionCommand",
+    "SessionEvent",
+    "VaultCheck",
+    "WhatsAppSession",
+    "new_session_id",
+]

@@ -1,0 +1,62 @@
+"""Messages of sessions, in and out."""
+
+from __future__ import annotations
+
+import uuid
+from typing import ClassVar
+
+from django.db import models
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+
+class Message(models.Model):
+    """A message of a session, in or out. An outgoing one is written before it is sent."""
+
+    class Direction(models.TextChoices):
+        IN = "in", _("in")
+        OUT = "out", _("out")
+
+    class MessageStatus(models.TextChoices):
+        QUEUED = "queued", _("queued")
+        SENDING = "sending", _("sending")
+        SENT = "sent", _("sent")
+        DELIVERED = "delivered", _("delivered")
+        READ = "read", _("read")
+        FAILED = "failed", _("failed")
+        RECEIVED = "received", _("received")
+
+    session = models.ForeignKey("sessions_app.WhatsAppSession", on_delete=models.CASCADE, related_name="messages")
+    code = models.UUIDField(default=uuid.uuid4, unique=True)
+    direction = models.CharField(max_length=3, choices=Direction.choices)
+    #: WhatsApp's id; empty for an outgoing message that was not sent yet.
+    message_id = models.CharField(max_length=128, blank=True)
+    chat = models.CharField(max_length=80)
+    sender = models.CharField(max_length=80, blank=True)
+    text = models.TextField(blank=True)
+    kind = models.CharField(max_length=40, default="text")
+    status = models.CharField(max_length=10, choices=MessageStatus.choices)
+    reason = models.CharField(max_length=40, blank=True)
+    requested_by = models.CharField(max_length=150, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+    #: WhatsApp's own time of the message.
+    sent_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering: ClassVar = ["-pk"]
+        indexes: ClassVar = [
+            models.Index(fields=["session", "-id"], name="oxy_message_latest"),
+            # Read by hosts several times a second.
+            models.Index(fields=["session", "id"], name="oxy_message_queue", condition=models.Q(status="queued")),
+        ]
+        constraints: ClassVar = [
+            # A spool that is read again after a crash writes no message twice.
+            models.UniqueConstraint(
+                fields=["session", "direction", "chat", "sender", "message_id"],
+                condition=~models.Q(message_id=""),
+                name="oxy_message_once",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.direction} {self.kind}"

@@ -1,0 +1,227 @@
+"""The session itself: what it is, how its status moves, and what people may ask of it."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.core.validators import RegexValidator
+from django.db import models, transaction
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from sessions_app import lifecycle, reasons
+from sessions_app.lifecycle import Command, Event, Status
+from sessions_app.models.hosts import Host
+from sessions_app.models.messages import Message
+from sessions_app.models.timeline import PairingRound, SessionCommand, SessionEvent
+from sessions_app.querysets import SessionQuerySet
+from sessions_app.reasons import Reason
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+#: Who did it, where nobody in particular did: shown in the timeline.
+SYSTEM, WHATSAPP = "system", "whatsapp"
+
+
+def new_session_id() -> str:
+    """A public id for a session whose creator named none: 12 hex digits."""
+    return uuid.uuid4().hex[:12]
+
+
+class NotAllowed(Exception):
+    """A command that this session's status does not allow; the text is for people."""
+
+    def __init__(self, command: Command, status: Status) -> None:
+        self.command, self.status, self.allowed = command, status, sorted(lifecycle.allowed(status))
+        super().__init__(f"{command.value} is not possible while the session is {status.value}.")
+
+
+class WhatsAppSession(models.Model):
+    """One linked WhatsApp account."""
+
+    class Desired(models.TextChoices):
+        RUNNING = "running", _("running")
+        STOPPED = "stopped", _("stopped")
+
+    session_id = models.CharField(
+        _("session id"),
+        max_length=64,
+        unique=True,
+        default=new_session_id,
+        validators=[
+            RegexValidator(r"^[A-Za-z0-9][A-Za-z0-9._-]*$", _("Letters, digits, dot, dash and underscore only."))
+        ],
+    )
+    name = models.CharField(_("name"), max_length=100)
+    owner = models.CharField(_("owner"), max_length=100, blank=True)
+    status = models.CharField(
+        _("status"), max_length=12, default=Status.NEW, choices=[(s.value, s.value) for s in Status], editable=False
+    )
+    reason = models.CharField(_("reason"), max_length=40, blank=True, editable=False)
+    desired = models.CharField(
+        _("desired state"), max_length=8, choices=Desired.choices, default=Desired.STOPPED, editable=False
+    )
+    #: WAITING and BANNED: when the host tries again.
+    retry_at = models.DateTimeField(null=True, editable=False)
+    deleting = models.BooleanField(default=False, editable=False)
+
+    # The vault's main record, in the shape of Baileys' creds.json; every private half is sealed (vault/keys.py).
+    creds = models.JSONField(null=True, editable=False)
+    #: The epoch under which the vault was last written.
+    vault_epoch = models.PositiveBigIntegerField(default=0, editable=False)
+
+    phone = models.CharField(_("phone"), max_length=20, blank=True, editable=False)
+    jid = models.CharField("JID", max_length=80, blank=True, editable=False)
+    lid = models.CharField("LID", max_length=80, blank=True, editable=False)
+    push_name = models.CharField(_("push name"), max_length=200, blank=True, editable=False)
+    proxy_url = models.BinaryField(null=True, editable=False)
+
+    lease_host = models.ForeignKey(
+        Host, null=True, on_delete=models.SET_NULL, related_name="sessions", editable=False, verbose_name=_("host")
+    )
+    lease_until = models.DateTimeField(null=True, editable=False)
+    lease_epoch = models.PositiveBigIntegerField(default=0, editable=False)
+    #: The last holder gave the lease back after writing everything through.
+    lease_clean = models.BooleanField(default=True, editable=False)
+
+    created_at = models.DateTimeField(_("created"), db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(_("changed"), db_default=Now(), editable=False)
+    status_at = models.DateTimeField(db_default=Now(), editable=False)
+    paired_at = models.DateTimeField(null=True, editable=False)
+    last_connected_at = models.DateTimeField(_("last connected"), null=True, editable=False)
+    last_backup_at = models.DateTimeField(_("last backup"), null=True, editable=False)
+
+    objects = SessionQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("WhatsApp session")
+        verbose_name_plural = _("WhatsApp sessions")
+        ordering: ClassVar = ["name", "session_id"]
+        indexes: ClassVar = [
+            # Read by hosts several times a second: SessionQuerySet.claimable().
+            models.Index(fields=["desired", "lease_until"], name="oxy_session_claim"),
+            models.Index(fields=["status"], name="oxy_session_status"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    # --- what people read ---------------------------------------------------
+
+    @property
+    def has_creds(self) -> bool:
+        return self.creds is not None
+
+    @property
+    def explanation(self) -> reasons.Explanation:
+        return reasons.explain(self.reason)
+
+    @property
+    def current_round(self) -> PairingRound | None:
+        """The pairing round that is on now, or None."""
+        return self.rounds.filter(ended_at=None).order_by("-pk").first()
+
+    def allows(self, command: Command) -> bool:
+        return not self.deleting and command in lifecycle.allowed(Status(self.status))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The session as the API shows it; never a secret."""
+        return {
+            "session_id": self.session_id,
+            "name": self.name,
+            "owner": self.owner,
+            "status": self.status,
+            "reason": self.reason,
+            "desired": self.desired,
+            "phone": self.phone,
+            "jid": self.jid,
+            "push_name": self.push_name,
+            "has_creds": self.has_creds,
+            "last_connected_at": self.last_connected_at,
+            "last_backup_at": self.last_backup_at,
+            "host": self.lease_host.name if self.lease_host else None,
+            "created_at": self.created_at,
+            "updated_at": self.updated_at,
+        }
+
+    # --- what hosts do ------------------------------------------------------
+
+    def apply(
+        self,
+        event: Event,
+        reason: Reason = Reason.NONE,
+        *,
+        epoch: int,
+        retry_at: datetime | None = None,
+        actor: str = SYSTEM,
+        **changes: Any,
+    ) -> bool:
+        """Move the session through the lifecycle: the only writer of `status`.
+
+        One UPDATE, conditional on the lease's epoch and on the status that was read; the timeline gets a row in the same
+        transaction. Returns False, and changes nothing, where the epoch has passed. Raises `IllegalTransition`.
+        """
+        new = lifecycle.advance(Status(self.status), event)
+        fields = {"status": new.value, "reason": reason.value, "retry_at": retry_at, **changes}
+        with transaction.atomic():
+            moved = WhatsAppSession.objects.filter(pk=self.pk, lease_epoch=epoch, status=self.status).update(
+                **fields, updated_at=Now(), **({"status_at": Now()} if new != self.status else {})
+            )
+            if not moved:
+                return False
+            if new != self.status or reason.value != self.reason:
+                self.record("status", status=new.value, reason=reason.value, actor=actor)
+        for name, value in fields.items():
+            setattr(self, name, value)
+        return True
+
+    def record(self, kind: str, *, actor: str = SYSTEM, status: str = "", reason: str = "", **detail: Any) -> None:
+        """Add a row to the timeline."""
+        SessionEvent.objects.create(
+            session=self,
+            kind=kind,
+            actor=actor,
+            status=status,
+            reason=reason,
+            detail=detail,
+            epoch=self.lease_epoch,
+            host=self.lease_host.name if self.lease_host_id and self.lease_host else "",
+        )
+
+    # --- what people ask for ------------------------------------------------
+
+    def request(self, command: Command, *, by: str, **arguments: Any) -> SessionCommand:
+        """Write down a command for the host that has, or takes, this session; raises `NotAllowed`.
+
+        START and STOP also set the desired state, which hosts act on whether or not they see the row.
+        """
+        if not self.allows(command):
+            raise NotAllowed(command, Status(self.status))
+        with transaction.atomic():
+            row = SessionCommand.objects.create(session=self, verb=command.value, arguments=arguments, requested_by=by)
+            changes: dict[str, Any] = {}
+            if command in (Command.START, Command.RESTART, Command.PAIRING_CODE):
+                changes["desired"] = self.Desired.RUNNING
+            elif command in (Command.STOP, Command.LOGOUT):
+                changes["desired"] = self.Desired.STOPPED
+            elif command is Command.DELETE:
+                changes |= {"desired": self.Desired.STOPPED, "deleting": True}
+            if changes:
+                WhatsAppSession.objects.filter(pk=self.pk).update(**changes, updated_at=Now())
+            self.record("command", actor=by, command=command.value)
+        for name, value in changes.items():
+            setattr(self, name, value)
+        return row
+
+    def send_text(self, to: str, text: str, *, by: str) -> Message:
+        """Queue a text to a phone number (E.164, with or without plus) or a JID; it goes out when the session is connected."""
+        return Message.objects.create(
+            session=self,
+            direction=Message.Direction.OUT,
+            status=Message.MessageStatus.QUEUED,
+            chat=to if "@" in to else f"{to.removeprefix('+')}@s.whatsapp.net",
+            text=text,
+            requested_by=by,
+        )

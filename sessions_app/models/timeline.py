@@ -1,0 +1,111 @@
+"""What happens to a session over time: pairing rounds, events, commands."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import ClassVar
+
+from django.db import models
+from django.db.models.functions import Now
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from sessions_app.lifecycle import Command
+from sessions_app.querysets import CommandQuerySet
+from sessions_app.vault import crypto
+
+
+class PairingRound(models.Model):
+    """One round of codes: the present code with its times, and how the round ended."""
+
+    session = models.ForeignKey("sessions_app.WhatsAppSession", on_delete=models.CASCADE, related_name="rounds")
+    epoch = models.PositiveBigIntegerField()
+    started_at = models.DateTimeField(db_default=Now())
+    ended_at = models.DateTimeField(null=True)
+    outcome = models.CharField(max_length=40, blank=True)
+    #: Position of the present QR code, from 1; 0 until the first one.
+    index = models.PositiveSmallIntegerField(default=0)
+    of = models.PositiveSmallIntegerField(default=6)
+    sealed_code = models.BinaryField(null=True)
+    issued_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True)
+    sealed_pairing_code = models.BinaryField(null=True)
+    pairing_code_phone = models.CharField(max_length=20, blank=True)
+
+    def __str__(self) -> str:
+        return f"round {self.pk}"
+
+    @property
+    def code(self) -> str | None:
+        """The QR text, while it can still be scanned; else None."""
+        alive = self.ended_at is None and self.expires_at is not None and self.expires_at > timezone.now()
+        return self._open("qr-code", self.sealed_code) if alive else None
+
+    @property
+    def pairing_code(self) -> str | None:
+        """The code to type on the phone, `ABCD-1234`, while the round is on; else None."""
+        return self._open("pairing-code", self.sealed_pairing_code) if self.ended_at is None else None
+
+    @property
+    def remaining(self) -> timedelta:
+        """How long the present QR code lives; never negative."""
+        return max(timedelta(0), self.expires_at - timezone.now()) if self.expires_at else timedelta(0)
+
+    def _open(self, name: str, sealed: bytes | memoryview | None) -> str | None:
+        return crypto.unseal(bytes(sealed), self.session.session_id, name).decode() if sealed else None
+
+
+class SessionEvent(models.Model):
+    """The timeline: what happened to a session, why, and who did it. `kind` is `status`, `command`, `backup`, `pairing`, `vault`, ..."""
+
+    session = models.ForeignKey("sessions_app.WhatsAppSession", on_delete=models.CASCADE, related_name="events")
+    at = models.DateTimeField(db_default=Now())
+    kind = models.CharField(max_length=20)
+    status = models.CharField(max_length=12, blank=True)
+    reason = models.CharField(max_length=40, blank=True)
+    actor = models.CharField(max_length=150)
+    host = models.CharField(max_length=100, blank=True)
+    epoch = models.PositiveBigIntegerField(default=0)
+    detail = models.JSONField(default=dict)
+
+    class Meta:
+        ordering: ClassVar = ["-pk"]
+        indexes: ClassVar = [models.Index(fields=["session", "-id"], name="oxy_event_timeline")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.status}{self.reason}"
+
+
+class SessionCommand(models.Model):
+    """What somebody asked for: taken by the host that has the session, and answered with an outcome."""
+
+    class Outcome(models.TextChoices):
+        DONE = "done", _("done")
+        FAILED = "failed", _("failed")
+        WITHDRAWN = "withdrawn", _("withdrawn")
+
+    session = models.ForeignKey("sessions_app.WhatsAppSession", on_delete=models.CASCADE, related_name="commands")
+    verb = models.CharField(max_length=20, choices=[(c.value, c.value) for c in Command])
+    arguments = models.JSONField(default=dict)
+    requested_by = models.CharField(max_length=150)
+    created_at = models.DateTimeField(db_default=Now())
+    taken_at = models.DateTimeField(null=True)
+    done_at = models.DateTimeField(null=True)
+    outcome = models.CharField(max_length=10, choices=Outcome.choices, blank=True)
+    #: A sentence for people where the outcome is not `done`.
+    error = models.CharField(max_length=300, blank=True)
+
+    objects = CommandQuerySet.as_manager()
+
+    class Meta:
+        indexes: ClassVar = [
+            # Read by hosts several times a second.
+            models.Index(fields=["session"], name="oxy_command_open", condition=models.Q(done_at=None)),
+        ]
+
+    def __str__(self) -> str:
+        return self.verb
+
+    def finish(self, outcome: str = Outcome.DONE, error: str = "") -> None:
+        """Write the outcome once; a later one is ignored."""
+        SessionCommand.objects.filter(pk=self.pk, done_at=None).update(done_at=Now(), outcome=outcome, error=error)
