@@ -33,9 +33,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m simulator", description="A local WhatsApp for demonstrations and tests.")
+    parser = argparse.ArgumentParser(
+        prog="python -m simulator", description="A local WhatsApp for demonstrations and tests."
+    )
     parser.set_defaults(run=_serve)
-    parser.add_argument("--state", type=Path, default=DEFAULT_STATE, help="directory that keeps accounts, devices and ports (%(default)s)")
+    parser.add_argument(
+        "--state",
+        type=Path,
+        default=DEFAULT_STATE,
+        help="directory that keeps accounts, devices and ports (%(default)s)",
+    )
     for name in ("control", "proxy", "tls", "ws"):
         parser.add_argument(f"--{name}-port", type=int, default=0, help="0: chosen once, then kept")
     commands = parser.add_subparsers(title="drive a simulator that runs")

@@ -12,7 +12,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-NAMES = ("web.whatsapp.com", "*.web.whatsapp.com", "*.whatsapp.com", "*.whatsapp.net", "*.cdn.whatsapp.net", "localhost")
+NAMES = (
+    "web.whatsapp.com",
+    "*.web.whatsapp.com",
+    "*.whatsapp.com",
+    "*.whatsapp.net",
+    "*.cdn.whatsapp.net",
+    "localhost",
+)
 LIFE = timedelta(days=3650)
 CA_FILE, SERVER_FILE = "ca.pem", "server.pem"
 
@@ -29,12 +36,16 @@ def tls_context(directory: Path) -> ssl.SSLContext:
 def _make(directory: Path) -> None:
     ca_key, server_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Oxy simulator")])
-    ca = _builder(ca_name, ca_name, ca_key.public_key()).add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    ca = _builder(ca_name, ca_name, ca_key.public_key()).add_extension(
+        x509.BasicConstraints(ca=True, path_length=0), critical=True
+    )
     ca_certificate = ca.sign(ca_key, hashes.SHA256())
     names: list[x509.GeneralName] = [x509.DNSName(name) for name in NAMES]
     names.append(x509.IPAddress(ip_address("127.0.0.1")))
     server_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "web.whatsapp.com")])
-    server = _builder(server_name, ca_name, server_key.public_key()).add_extension(x509.SubjectAlternativeName(names), critical=False)
+    server = _builder(server_name, ca_name, server_key.public_key()).add_extension(
+        x509.SubjectAlternativeName(names), critical=False
+    )
     server_certificate = server.sign(ca_key, hashes.SHA256())
     (directory / CA_FILE).write_bytes(_pem(ca_certificate))
     # The authority's key is thrown away: nothing else will ever be signed with it.

@@ -56,8 +56,10 @@ class ControlServer:
                     return await handler(self, request, match[1] if match.groups() else "")
                 except PhoneError as error:
                     raise Refused(409, error.reason, str(error)) from error
-                except (SimulatorError, NodeError) as error:
+                except SimulatorError as error:
                     raise Refused(400, "bad-request", str(error)) from error
+                except NodeError as error:
+                    raise Refused(400, "bad-request", "That is not an address on WhatsApp.") from error
         raise Refused(404, "not-found", "There is nothing here.")
 
     # -- phones ----------------------------------------------------------------------------------------------------------
@@ -117,13 +119,21 @@ class ControlServer:
     @staticmethod
     def _summary(phone: Phone) -> dict[str, Any]:
         account = phone.account
-        return {"number": account.number, "name": account.name, "jid": str(account.jid()), "lid": str(account.lid_jid()), "online": phone.is_online}
+        return {
+            "number": account.number,
+            "name": account.name,
+            "jid": str(account.jid()),
+            "lid": str(account.lid_jid()),
+            "online": phone.is_online,
+        }
 
     # -- the rest --------------------------------------------------------------------------------------------------------
 
     async def _status(self, request: Request, _: str) -> Response:
         simulator = self._simulator
-        return Response.of({**simulator.ready_line, "connections": simulator.connections.live, "faults": simulator.world.faults.active})
+        return Response.of(
+            {**simulator.ready_line, "connections": simulator.connections.live, "faults": simulator.world.faults.active}
+        )
 
     async def _faults(self, request: Request, _: str) -> Response:
         catalogue = {name: asdict(fault) for name, fault in CATALOGUE.items()}
@@ -141,7 +151,7 @@ class ControlServer:
 def _fields(request: Request, *required: str, **optional: str) -> dict[str, str]:
     """Texts from the body; Refused where one is missing or is no text."""
     body = request.json()
-    fields = {name: body.get(name, optional.get(name)) for name in (*required, *optional)}
+    fields: dict[str, Any] = {name: body.get(name, optional.get(name)) for name in (*required, *optional)}
     for name, value in fields.items():
         if not isinstance(value, str) or (name in required and not value.strip()):
             raise Refused(400, "bad-request", f"The field {name!r} is missing.")

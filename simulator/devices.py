@@ -45,11 +45,13 @@ def _change(world: World, account: Account, change: str, device: int) -> Node:
         "device_hash": participants_hash(account.jid(number) for number in devices),
         "device_lid_hash": participants_hash(account.lid_jid(number) for number in devices),
     }
-    changed = {"jid": account.jid(device), "lid": account.lid_jid(device), "key-index": str(device)}
+    changed: dict[str, Attr] = {"jid": account.jid(device), "lid": account.lid_jid(device), "key-index": str(device)}
     return Node(change, attrs, [Node("device", changed), Node("key-index-list", {"ts": str(int(time.time()))})])
 
 
 def _own_list(world: World, account: Account) -> Node:
     devices = [account.jid(party.device) for party in world.parties(account)]
-    content = [Node("device", {"jid": jid, **({"key-index": str(jid.device)} if jid.device else {})}) for jid in devices]
+    content = [
+        Node("device", {"jid": jid, **({"key-index": str(jid.device)} if jid.device else {})}) for jid in devices
+    ]
     return Node("devices", {"dhash": participants_hash(devices)}, content)

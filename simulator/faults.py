@@ -43,10 +43,14 @@ CATALOGUE = {
     "no_acks": Fault("Delivers messages, but never acknowledges them to their sender.", {}),
     "slow": Fault("Sends everything some seconds late.", {"seconds": 2}),
     "duplicate": Fault("Delivers every message, receipt and notification several times.", {"copies": 2}),
-    "outage": Fault("Cuts everyone off and refuses connections for some seconds, or for ever (0).", {"seconds": 5, "mode": "refuse"}),
+    "outage": Fault(
+        "Cuts everyone off and refuses connections for some seconds, or for ever (0).", {"seconds": 5, "mode": "refuse"}
+    ),
     "cut": Fault("Breaks connections without a goodbye.", {"jid": ""}, lasts=False),
     "replaced": Fault("Tells a device that another client has taken its place.", {"jid": ""}, lasts=False),
-    "stream_error": Fault("Ends streams with this error code, such as 500, 503 or 515.", {"code": 503, "jid": ""}, lasts=False),
+    "stream_error": Fault(
+        "Ends streams with this error code, such as 500, 503 or 515.", {"code": 503, "jid": ""}, lasts=False
+    ),
     "unlink": Fault("Removes linked devices, as their phone would.", {"jid": ""}, lasts=False),
 }
 

@@ -103,14 +103,16 @@ class Handset:
         """The first line, there or to come, that `predicate` accepts; TimeoutError after `timeout` seconds."""
         end = time.monotonic() + timeout
         while True:
-            with self._change:
-                version = self._version
+            seen = self._version
             if found := next(filter(predicate, self.lines), None):
                 return found
-            with self._change:
-                left = end - time.monotonic()
-                if not self._change.wait_for(lambda seen=version: self._version != seen, max(left, 0)):
-                    raise TimeoutError(f"{self!r} saw no such message in {timeout} s; it has {[line.text for line in self.lines]}")
+            if not self._wait_for_change(seen, end - time.monotonic()):
+                texts = [line.text for line in self.lines]
+                raise TimeoutError(f"{self!r} saw no such message in {timeout} s; it has {texts}")
+
+    def _wait_for_change(self, seen: int, timeout: float) -> bool:
+        with self._change:
+            return self._change.wait_for(lambda: self._version != seen, max(timeout, 0))
 
     def changed(self) -> None:
         """What the phone shows has changed; called in the simulator's thread."""

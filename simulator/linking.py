@@ -63,7 +63,9 @@ def sign_device(account: KeyPair, identity: bytes, adv_secret: bytes, device: in
     """Vouch for the device that holds `identity`; only who knows `adv_secret` can make a container that the device believes."""
     details = DeviceIdentity(rawID=1, timestamp=int(time.time()), keyIndex=device).SerializeToString()
     signature = account.sign(ACCOUNT_SIGNATURE_PREFIX + details + identity)
-    signed = SignedDeviceIdentity(details=details, accountSignatureKey=account.public, accountSignature=signature).SerializeToString()
+    signed = SignedDeviceIdentity(
+        details=details, accountSignatureKey=account.public, accountSignature=signature
+    ).SerializeToString()
     seal = hmac.digest(adv_secret, signed, "sha256")
     return Proof(SignedDeviceIdentityHmac(details=signed, hmac=seal).SerializeToString(), details)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from simulator.nodes import Node
+from simulator.nodes import Attr, Node
 from simulator.world import Party
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def begin(stream: Stream, payload: Any) -> None:
         older.stream_error(conflict="replaced")
     stream.party = party
     world.connections.opened(stream.number, str(party.jid))
-    attrs = {"t": str(int(time.time())), "props": "27", "location": "sim", "lid": account.lid_jid(party.device)}
-    stream.send(Node("success", {**attrs}))
+    attrs: dict[str, Attr] = {"t": str(int(time.time())), "props": "27", "location": "sim"}
+    stream.send(Node("success", {**attrs, "lid": account.lid_jid(party.device)}))
     if not payload.passive:
         world.attach(party, stream)

@@ -196,7 +196,9 @@ class Messenger:
     def mark_read(self, message_id: str) -> None:
         """Tell the author of a received message that it was read."""
         number = self._me.account.number
-        line = next((line for line in self._world.state.lines(number) if line.id == message_id and line.direction == "in"), None)
+        line = next(
+            (line for line in self._world.state.lines(number) if line.id == message_id and line.direction == "in"), None
+        )
         if line is None:
             raise PhoneError("no-such-message", "This phone has received no such message.")
         chat, sender = Jid.parse(line.chat), self._world.state.account_of(Jid.parse(line.sender))
@@ -221,7 +223,11 @@ class Messenger:
         keys = key_bundle(self._world, Node("user", {"jid": self._me.jid}))
         registration = next(child for child in keys.children if child.tag == "registration")
         retry = Node("retry", {"count": str(count), "id": message_id, "t": stanza.get("t"), "v": "1"})
-        content = [retry, registration, Node("keys", {}, [child for child in keys.children if child is not registration])]
+        content = [
+            retry,
+            registration,
+            Node("keys", {}, [child for child in keys.children if child is not registration]),
+        ]
         self._receipt(stanza, "retry", content)
 
     def _send_again(self, receipt: Node) -> None:
@@ -229,8 +235,21 @@ class Messenger:
         retry, author = receipt.child("retry"), receipt.jid("participant") or receipt.jid("from")
         receiver = self._world.party(author)
         message_id = receipt.get("id")
-        line = next((x for x in self._world.state.lines(self._me.account.number) if x.id == message_id and x.direction == "out"), None)
-        if retry is None or receiver is None or line is None or line.text is None or int(retry.get("count") or 1) > MOST_TRIES:
+        line = next(
+            (
+                x
+                for x in self._world.state.lines(self._me.account.number)
+                if x.id == message_id and x.direction == "out"
+            ),
+            None,
+        )
+        if (
+            retry is None
+            or receiver is None
+            or line is None
+            or line.text is None
+            or int(retry.get("count") or 1) > MOST_TRIES
+        ):
             return
         chat = Jid.parse(line.chat)
         message = Message(conversation=line.text)
@@ -252,11 +271,24 @@ class Messenger:
         relay.message(self._world, self._me, Node("message", attrs, [enc]))
 
     def _receipt(self, stanza: Node, type_: str, content: list[Node] | None = None) -> None:
-        attrs: dict[str, Attr] = {"to": stanza.attrs["from"], "id": stanza.get("id"), **({"type": type_} if type_ else {})}
+        attrs: dict[str, Attr] = {
+            "to": stanza.attrs["from"],
+            "id": stanza.get("id"),
+            **({"type": type_} if type_ else {}),
+        }
         attrs |= {name: stanza.attrs[name] for name in ("participant", "recipient") if name in stanza.attrs}
         relay.receipt(self._world, self._me, Node("receipt", attrs, content))
 
-    def _note(self, message_id: str, direction: str, chat: Jid, sender: Party, text: str | None, error: str = "", status: str = "") -> None:
+    def _note(
+        self,
+        message_id: str,
+        direction: str,
+        chat: Jid,
+        sender: Party,
+        text: str | None,
+        error: str = "",
+        status: str = "",
+    ) -> None:
         """Keep a line of the chat. Chats with people are named by number, as a person knows them."""
         account = self._world.state.account_of(chat)
         shown = account.jid() if account else chat

@@ -110,7 +110,10 @@ class ServerKeys:
         middle = CertDetails(serial=INTERMEDIATE_SERIAL, issuerSerial=0, key=self.intermediate.public, **times)
         leaf = CertDetails(serial=2, issuerSerial=INTERMEDIATE_SERIAL, key=self.leaf.public, **times)
         chain = CertChain()
-        for certificate, details, issuer in ((chain.intermediate, middle, self.root), (chain.leaf, leaf, self.intermediate)):
+        for certificate, details, issuer in (
+            (chain.intermediate, middle, self.root),
+            (chain.leaf, leaf, self.intermediate),
+        ):
             certificate.details = details.SerializeToString()
             certificate.signature = issuer.sign(certificate.details)
         return bytes(chain.SerializeToString())

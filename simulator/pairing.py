@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from simulator.curve import signature_is_valid
 from simulator.devices import announce
 from simulator.errors import PhoneError
-from simulator.nodes import SERVER, Node
+from simulator.nodes import SERVER, Attr, Node
 from simulator.proto import ClientPairingProps, DeviceProps, SignedDeviceIdentity
 from simulator.state import Account, Device
 
@@ -31,7 +31,8 @@ ANSWER_TIMEOUT = 20.0
 SIGNED_PREKEY_REFUSED = 400
 PROPER_DISPLAY = re.compile(r"[^()]+ \([^()]+\)")
 PASSKEY_OPTIONS = (
-    b'{"challenge":"c2ltdWxhdG9y","timeout":60000,"rpId":"whatsapp.com","allowCredentials":[],"userVerification":"required","extensions":{}}'
+    b'{"challenge":"c2ltdWxhdG9y","timeout":60000,"rpId":"whatsapp.com",'
+    b'"allowCredentials":[],"userVerification":"required","extensions":{}}'
 )
 
 
@@ -88,7 +89,9 @@ class Pairing:
             self.stream.world.pairings.pop(ref, None)
         for waiting in (self._linking, self._finishing):
             if waiting and not waiting.done():
-                waiting.set_exception(PhoneError("connection-lost", "The other device went away while it was being linked."))
+                waiting.set_exception(
+                    PhoneError("connection-lost", "The other device went away while it was being linked.")
+                )
 
     def _give_up(self) -> None:
         if self.stream.pairing is self:
@@ -129,7 +132,12 @@ class Pairing:
 
     def take_finish(self, request: Node, registration: Node) -> None:
         ref = registration.child("link_code_pairing_ref")
-        if self._finishing is None or self._finishing.done() or ref is None or ref.data.decode(errors="replace") != self.code_ref:
+        if (
+            self._finishing is None
+            or self._finishing.done()
+            or ref is None
+            or ref.data.decode(errors="replace") != self.code_ref
+        ):
             self.stream.refuse(request, 400, "bad-request")
             return
         self.stream.reply(request)
@@ -142,7 +150,9 @@ class Pairing:
 
     def ask_for_passkey(self) -> None:
         """What WhatsApp asks of some accounts since 2026. The client throws its adv secret away, so its codes can't pair any more."""
-        self.stream.send(self._notification("passkey_prologue_request", Node("passkey_request_options", {}, PASSKEY_OPTIONS)))
+        self.stream.send(
+            self._notification("passkey_prologue_request", Node("passkey_request_options", {}, PASSKEY_OPTIONS))
+        )
 
     async def link(self, account: Account, device: int, container: bytes, details: bytes, account_key: bytes) -> None:
         """Bring the phone's proof to the client, check the client's own signature, and register the device."""
@@ -151,7 +161,11 @@ class Pairing:
             Node("device-identity", {}, container),
             Node("device", {"jid": account.jid(device), "lid": account.lid_jid(device)}),
             Node("platform", {"name": "android"}),
-            Node("client-props", {}, ClientPairingProps(isChatDbLidMigrated=True, isSyncdPureLidSession=True).SerializeToString()),
+            Node(
+                "client-props",
+                {},
+                ClientPairingProps(isChatDbLidMigrated=True, isSyncdPureLidSession=True).SerializeToString(),
+            ),
         ]
         stamp = str(int(time.time()))
         self.stream.ask([Node("pair-success", {}, content)], self._linking.set_result, t=stamp)
@@ -166,7 +180,9 @@ class Pairing:
 
     def _check(self, answer: Node, details: bytes, account_key: bytes) -> None:
         if error := answer.child("error"):
-            raise PhoneError("refused", f"The other device refused to be linked: {error.get('code')} {error.get('text')}.")
+            raise PhoneError(
+                "refused", f"The other device refused to be linked: {error.get('code')} {error.get('text')}."
+            )
         identity = answer.child("pair-device-sign", "device-identity")
         try:
             signed = SignedDeviceIdentity.FromString(identity.data if identity else b"")
@@ -191,11 +207,13 @@ class Pairing:
         except DecodeError:
             label = ""
         registration, skey_id = (int.from_bytes(field, "big") for field in (data.eRegid, data.eSkeyID))
-        return Device(number, device, self.noise_key, self.identity, registration, skey_id, data.eSkeyVal, data.eSkeySig, label)
+        return Device(
+            number, device, self.noise_key, self.identity, registration, skey_id, data.eSkeyVal, data.eSkeySig, label
+        )
 
     def _notification(self, type_: str, child: Node) -> Node:
-        attrs = {"from": SERVER, "type": type_, "id": self.stream.world.new_id(), "t": str(int(time.time()))}
-        return Node("notification", {**attrs}, [child])
+        attrs: dict[str, Attr] = {"from": SERVER, "type": type_, "id": self.stream.world.new_id()}
+        return Node("notification", {**attrs, "t": str(int(time.time()))}, [child])
 
 
 def _time_out(future: Future[Node]) -> None:

@@ -53,7 +53,9 @@ class Phone:
         """The phone with this number; made where there is none."""
         if number not in world.phones:
             if not number.isascii() or not number.isdigit() or number.startswith("0") or not 7 <= len(number) <= 15:
-                raise PhoneError("bad-number", "A phone number is 7 to 15 digits with its country code, like 5511987650001.")
+                raise PhoneError(
+                    "bad-number", "A phone number is 7 to 15 digits with its country code, like 5511987650001."
+                )
             cls.create(world, number, name or f"Phone {number[-4:]}").switch_on()
         return world.phones[number]
 
@@ -78,7 +80,11 @@ class Phone:
     async def enter_code(self, text: str) -> Jid:
         """Link the device that shows this pairing code; its address."""
         code = linking.read_code(text)
-        waiting = [p for ref, p in self.world.pairings.items() if p.hello and p.hello.number == self.account.number and ref == p.code_ref]
+        waiting = [
+            p
+            for ref, p in self.world.pairings.items()
+            if p.hello and p.hello.number == self.account.number and ref == p.code_ref
+        ]
         if not waiting:
             raise PhoneError("dead-code", "No device waits to be linked to this number by a code.")
         pairing = waiting[-1]
@@ -86,12 +92,16 @@ class Phone:
         exchange = linking.CodeExchange(code, self.signal.identity)
         finish = await pairing.ask_to_finish(exchange.wrapped_ephemeral(), self.signal.identity.public)
         bundle = finish.child("link_code_pairing_wrapped_key_bundle")
-        adv_secret = exchange.adv_secret(pairing.hello.wrapped_ephemeral, pairing.identity, bundle.data if bundle else b"")
+        adv_secret = exchange.adv_secret(
+            pairing.hello.wrapped_ephemeral, pairing.identity, bundle.data if bundle else b""
+        )
         return await self._link(pairing, adv_secret)
 
     async def _link(self, pairing: Pairing, adv_secret: bytes) -> Jid:
         if len(self.devices) >= self.world.faults.device_limit:
-            raise PhoneError("device-limit", f"This phone has {len(self.devices)} linked devices already. Unlink one first.")
+            raise PhoneError(
+                "device-limit", f"This phone has {len(self.devices)} linked devices already. Unlink one first."
+            )
         if self.world.faults.asks_for_passkey:
             pairing.ask_for_passkey()
             raise PhoneError("passkey", "WhatsApp asks for a passkey, which the other device can't give.")

@@ -24,7 +24,7 @@ CertDetails: serial 1 uint32, issuerSerial 2 uint32, key 3 bytes, notBefore 4 ui
 ClientPayload: username 1 uint64, passive 3 bool, userAgent 5 UserAgent, device 18 uint32, devicePairingData 19 PairingData, pull 33 bool
 UserAgent: platform 1 int32, appVersion 2 AppVersion
 AppVersion: primary 1 uint32, secondary 2 uint32, tertiary 3 uint32
-PairingData: eRegid 1 bytes, eKeytype 2 bytes, eIdent 3 bytes, eSkeyID 4 bytes, eSkeyVal 5 bytes, eSkeySig 6 bytes, buildHash 7 bytes, deviceProps 8 bytes
+PairingData: eRegid 1 bytes, eKeytype 2 bytes, eIdent 3 bytes, eSkeyID 4 bytes, eSkeyVal 5 bytes, eSkeySig 6 bytes, deviceProps 8 bytes
 DeviceProps: os 1 string, platformType 3 int32
 
 DeviceIdentity: rawID 1 uint32, timestamp 2 uint64, keyIndex 3 uint32, accountType 4 int32, deviceType 5 int32
@@ -34,9 +34,9 @@ KeyIndexList: rawID 1 uint32, timestamp 2 uint64, currentIndex 3 uint32, validIn
 SignedKeyIndexList: details 1 bytes, accountSignature 2 bytes
 ClientPairingProps: isChatDbLidMigrated 1 bool, isSyncdPureLidSession 2 bool
 
-Message: conversation 1 string, senderKeyDistribution 2 SenderKeyDistribution, extendedText 6 ExtendedText, protocol 12 Protocol, deviceSent 31 DeviceSent
-SenderKeyDistribution: groupId 1 string, axolotl 2 bytes
-ExtendedText: text 1 string
+Message: conversation 1 string, senderKeyDistribution 2 SenderKeys, extendedText 6 Text, protocol 12 Protocol, deviceSent 31 DeviceSent
+SenderKeys: groupId 1 string, axolotl 2 bytes
+Text: text 1 string
 DeviceSent: destinationJid 1 string, message 2 Message
 Protocol: type 2 int32, appStateSyncKeyShare 7 KeyShare
 KeyShare: keys 1 SyncKey*
@@ -84,7 +84,10 @@ def _build(declarations: str) -> dict[str, Any]:
             _add_field(message, declaration)
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    return {m.name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"oxysim.{m.name}")) for m in file.message_type}
+    return {
+        m.name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"oxysim.{m.name}"))
+        for m in file.message_type
+    }
 
 
 _CLASSES = _build(DECLARATIONS)

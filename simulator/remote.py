@@ -21,7 +21,9 @@ def ask(control: str, method: str, path: str, body: dict[str, Any] | None = None
     if not control:
         raise SimulatorError("Say where the simulator is: --control URL, or OXY_SIMULATOR_CONTROL in the environment.")
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(control.rstrip("/") + path, data, {"Content-Type": "application/json"}, method=method)
+    request = urllib.request.Request(  # noqa: S310
+        control.rstrip("/") + path, data, {"Content-Type": "application/json"}, method=method
+    )
     # A proxy from the environment must not come between two programs on this machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
@@ -43,7 +45,12 @@ def add_commands(commands: Any, control: str) -> None:
     phone.add_argument("--number", required=True, help="its phone number, with country code")
     phone.add_argument("--name", default="", help="its owner's name, for a new phone")
     phone.add_argument("--to", default="", help="send: the number or the group to send to")
-    phone.add_argument("text", nargs="?", default="", help="the code, the text or the device; read from standard input where it is left out")
+    phone.add_argument(
+        "text",
+        nargs="?",
+        default="",
+        help="the code, the text or the device; read from standard input where it is left out",
+    )
     phone.set_defaults(run=_phone)
     fault = commands.add_parser("fault", parents=[shared], help="cause trouble")
     fault.add_argument("name", choices=[*CATALOGUE, "clear", "list"])

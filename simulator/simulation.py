@@ -32,6 +32,7 @@ STATE_FILE = "simulator.sqlite3"
 START_TIMEOUT = 20
 #: Connections that were cut end by themselves; what has not ended after this many seconds is cancelled.
 LEAVE_TIME = 2
+LAST_TURNS = 0.02
 
 
 class Simulator:
@@ -60,7 +61,9 @@ class Simulator:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
         if self._temporary:
             self._temporary.cleanup()
@@ -132,6 +135,8 @@ class Simulator:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        # A transport that was just closed gives its socket back in a later turn of the loop, and cannot be waited for.
+        await asyncio.sleep(LAST_TURNS)
         self.world.state.close()
 
     def _ports(self, state: State) -> Ports:

@@ -128,7 +128,7 @@ class State:
 
     def get(self, key: str) -> bytes | None:
         row = self._run("SELECT value FROM meta WHERE key = ?", key).fetchone()
-        return row and row[0]
+        return bytes(row[0]) if row else None
 
     def put(self, key: str, value: bytes) -> None:
         self._run("INSERT OR REPLACE INTO meta VALUES (?, ?)", key, value)
@@ -152,8 +152,9 @@ class State:
         """The account that a number's or a LID's address belongs to."""
         if jid is None or not jid.is_user:
             return None
-        column = "lid" if jid.server == LID_SERVER else "number"
-        row = self._run(f"SELECT number, lid, name FROM account WHERE {column} = ?", jid.user).fetchone()
+        if jid.server != LID_SERVER:
+            return self.account(jid.user)
+        row = self._run("SELECT number, lid, name FROM account WHERE lid = ?", jid.user).fetchone()
         return row and Account(*row)
 
     def rename(self, number: str, name: str) -> None:
@@ -183,7 +184,9 @@ class State:
 
     def reserve_device(self, number: str) -> int:
         """A device number that this account never had before."""
-        row = self._run("UPDATE account SET next_device = next_device + 1 WHERE number = ? RETURNING next_device - 1", number).fetchone()
+        row = self._run(
+            "UPDATE account SET next_device = next_device + 1 WHERE number = ? RETURNING next_device - 1", number
+        ).fetchone()
         return int(row[0])
 
     def add_device(self, device: Device) -> None:
@@ -201,8 +204,8 @@ class State:
 
     def remove_device(self, number: str, device: int) -> bool:
         """Forget a device, its prekeys and what waits for it; False where there is none."""
-        for table in ("prekey", "queue"):
-            self._run(f"DELETE FROM {table} WHERE number = ? AND device = ?", number, device)
+        self._run("DELETE FROM prekey WHERE number = ? AND device = ?", number, device)
+        self._run("DELETE FROM queue WHERE number = ? AND device = ?", number, device)
         return self._run("DELETE FROM device WHERE number = ? AND device = ?", number, device).rowcount > 0
 
     def set_signed_prekey(self, number: str, device: int, key_id: int, public: bytes, signature: bytes) -> None:
@@ -267,7 +270,8 @@ class State:
         if row is None:
             return None
         members = self._run("SELECT number, admin FROM member WHERE grp = ? ORDER BY rowid", group_id)
-        return Group(*row, {number: bool(admin) for number, admin in members})
+        id_, subject, creator, created_at = row
+        return Group(id_, subject, creator, created_at, {number: bool(admin) for number, admin in members})
 
     def groups_of(self, number: str) -> list[Group]:
         rows = self._run("SELECT grp FROM member WHERE number = ? ORDER BY rowid", number).fetchall()
@@ -286,11 +290,15 @@ class State:
 
     def add_line(self, number: str, line: ChatLine) -> None:
         sql = "INSERT INTO chat (number, id, direction, chat, sender, text, error, status, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        self._run(sql, number, line.id, line.direction, line.chat, line.sender, line.text, line.error, line.status, line.at)
+        self._run(
+            sql, number, line.id, line.direction, line.chat, line.sender, line.text, line.error, line.status, line.at
+        )
 
     def drop_failed_line(self, number: str, message_id: str) -> None:
         """Forget that a message could not be read: its sender sent it once more."""
-        self._run("DELETE FROM chat WHERE number = ? AND id = ? AND direction = 'in' AND text IS NULL", number, message_id)
+        self._run(
+            "DELETE FROM chat WHERE number = ? AND id = ? AND direction = 'in' AND text IS NULL", number, message_id
+        )
 
     def set_line_status(self, number: str, message_id: str, status: str) -> None:
         """Move a sent message on; a delivery receipt that comes after the read receipt changes nothing."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.message import DecodeError
 
 from simulator import login, pairing
-from simulator.framing import FrameReader, FramingError, INTRO, frame
+from simulator.framing import INTRO, FrameReader, FramingError, frame
 from simulator.nodes import SERVER, Attr, Node, NodeError, decode, encode
 from simulator.noise import Cipher, NoiseError, ServerHandshake
 from simulator.proto import ClientPayload

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Literal
 
 from simulator.nodes import Node
@@ -41,11 +42,13 @@ class Transcript:
 
     def __init__(self) -> None:
         self._entries: deque[Entry] = deque(maxlen=KEPT)
+        self._count = 0
         self._grown = threading.Condition()
 
     def add(self, entry: Entry) -> None:
         with self._grown:
             self._entries.append(entry)
+            self._count += 1
             self._grown.notify_all()
 
     def __iter__(self) -> Iterator[Entry]:
@@ -62,10 +65,19 @@ class Transcript:
     def wait_for(self, predicate: Callable[[Entry], bool], timeout: float = 10) -> Entry:
         """The first entry, past or to come, that `predicate` accepts; TimeoutError after `timeout` seconds."""
         with self._grown:
-            found: list[Entry] = []
-            if not self._grown.wait_for(lambda: bool(found.extend(filter(predicate, self._entries)) or found), timeout):
+            # What was looked at is not looked at again: a predicate may decode, and benchmarks send tens of thousands.
+            found, looked = None, self._count - len(self._entries)
+
+            def look() -> bool:
+                nonlocal found, looked
+                fresh = min(self._count - looked, len(self._entries))
+                looked = self._count
+                found = next(filter(predicate, islice(self._entries, len(self._entries) - fresh, None)), None)
+                return found is not None
+
+            if not self._grown.wait_for(look, timeout) or found is None:
                 raise TimeoutError(f"no such stanza in {timeout} s")
-            return found[0]
+            return found
 
 
 class Connections:
@@ -90,7 +102,9 @@ class Connections:
             if live and live.connection == connection:
                 self._past.append(self._ended(self._live.pop(device)))
             else:
-                self._past = [self._ended(s) if (s.connection, s.closed) == (connection, None) else s for s in self._past]
+                self._past = [
+                    self._ended(s) if (s.connection, s.closed) == (connection, None) else s for s in self._past
+                ]
             self._changed.notify_all()
 
     @property

@@ -108,7 +108,9 @@ class World:
 
     def stream_of(self, jid: Jid) -> Stream | None:
         """The logged-in connection of a device."""
-        return next((stream for stream in self.streams if stream.party and stream.party.jid == jid and not stream.ended), None)
+        return next(
+            (stream for stream in self.streams if stream.party and stream.party.jid == jid and not stream.ended), None
+        )
 
     def companion_arrived(self, party: Party) -> None:
         """A companion takes stanzas now: its phone may have something for it."""

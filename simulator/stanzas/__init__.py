@@ -21,9 +21,8 @@ def dispatch(stream: Stream, stanza: Node) -> None:
     """Hand a stanza to its handler. Kinds that mean nothing to others (ib, call, …) have none and are only recorded."""
     if stanza.tag == "iq":
         _dispatch_iq(stream, stanza)
-    elif stream.party:
-        if handler := relay.HANDLERS.get(stanza.tag):
-            handler(stream, stanza)
+    elif stream.party and (handler := relay.HANDLERS.get(stanza.tag)):
+        handler(stream, stanza)
 
 
 def _dispatch_iq(stream: Stream, request: Node) -> None:

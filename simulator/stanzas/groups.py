@@ -48,7 +48,9 @@ def _about_one(stream: Stream, request: Node, party: Party, to: Jid | None) -> N
         _change(stream, request, group, change)
     elif subject := request.child("subject"):
         world.state.set_subject(group.id, subject.data.decode(errors="replace"))
-        told = Node("subject", {"subject": subject.data.decode(errors="replace"), "s_t": _now(), "s_o": party.account.lid_jid()})
+        told = Node(
+            "subject", {"subject": subject.data.decode(errors="replace"), "s_t": _now(), "s_o": party.account.lid_jid()}
+        )
         stream.reply(request)
         _tell_members(world, group, party.account, told)
     else:
@@ -99,9 +101,19 @@ def describe(world: World, group: Group) -> Node:
     """The group as clients read it."""
     people = [(account, admin) for number, admin in group.members.items() if (account := world.state.account(number))]
     creator = world.state.account(group.creator)
-    attrs: dict[str, Attr] = {"id": group.id, "subject": group.subject, "creation": str(group.created_at), "s_t": str(group.created_at)}
+    attrs: dict[str, Attr] = {
+        "id": group.id,
+        "subject": group.subject,
+        "creation": str(group.created_at),
+        "s_t": str(group.created_at),
+    }
     if creator:
-        attrs |= {"creator": creator.lid_jid(), "creator_pn": creator.jid(), "s_o": creator.lid_jid(), "s_o_pn": creator.jid()}
+        attrs |= {
+            "creator": creator.lid_jid(),
+            "creator_pn": creator.jid(),
+            "s_o": creator.lid_jid(),
+            "s_o_pn": creator.jid(),
+        }
     attrs |= {"size": str(len(people)), "addressing_mode": "lid", "p_v_id": "1", "a_v_id": "1"}
     return Node("group", attrs, [_participant(account, "superadmin" if admin else None) for account, admin in people])
 
@@ -112,11 +124,18 @@ def _participant(account: Account, type_: str | None) -> Node:
 
 
 def _tell_members(world: World, group: Group, author: Account, news: Node) -> None:
-    attrs: dict[str, Attr] = {"from": group.jid, "type": "w:gp2", "participant": author.lid_jid(), "participant_pn": author.jid()}
+    attrs: dict[str, Attr] = {
+        "from": group.jid,
+        "type": "w:gp2",
+        "participant": author.lid_jid(),
+        "participant_pn": author.jid(),
+    }
     for number in group.members:
         if account := world.state.account(number):
             for receiver in world.parties(account):
-                stanza = Node("notification", {**attrs, "id": world.new_id(), "t": _now(), "addressing_mode": "lid"}, [news])
+                stanza = Node(
+                    "notification", {**attrs, "id": world.new_id(), "t": _now(), "addressing_mode": "lid"}, [news]
+                )
                 world.post(receiver, stanza)
 
 

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from simulator.curve import signature_is_valid
-from simulator.nodes import SERVER, Node
+from simulator.nodes import SERVER, Attr, Node
 from simulator.world import Party
 
 if TYPE_CHECKING:
@@ -48,7 +48,9 @@ def _upload(stream: Stream, request: Node, party: Party) -> None:
         stream.refuse(request, 406, "not-acceptable")
         return
     listed = request.child("list")
-    prekeys = [(int.from_bytes(_data(key, "id"), "big"), _data(key, "value")) for key in (listed.children if listed else [])]
+    prekeys = [
+        (int.from_bytes(_data(key, "id"), "big"), _data(key, "value")) for key in (listed.children if listed else [])
+    ]
     if any(len(value) != 32 for _, value in prekeys):
         stream.refuse(request, 400, "bad-request")
         return
@@ -79,7 +81,11 @@ def bundle(world: World, user: Node) -> Node:
     ]
     if prekey := world.state.take_prekey(device.number, device.device):
         content.append(Node("key", {}, [Node("id", {}, prekey[0].to_bytes(3, "big")), Node("value", {}, prekey[1])]))
-    skey = [Node("id", {}, device.skey_id.to_bytes(3, "big")), Node("value", {}, device.skey), Node("signature", {}, device.skey_signature)]
+    skey = [
+        Node("id", {}, device.skey_id.to_bytes(3, "big")),
+        Node("value", {}, device.skey),
+        Node("signature", {}, device.skey_signature),
+    ]
     content.append(Node("skey", {}, skey))
     _warn_when_few(world, party)
     return Node("user", {"jid": jid, "t": str(int(time.time()))}, content)
@@ -88,7 +94,7 @@ def bundle(world: World, user: Node) -> Node:
 def _warn_when_few(world: World, party: Party) -> None:
     left = world.state.count_prekeys(party.account.number, party.device)
     if left == FEW_PREKEYS - 1 or not left:
-        attrs = {"from": SERVER, "type": "encrypt", "id": world.new_id(), "t": str(int(time.time()))}
+        attrs: dict[str, Attr] = {"from": SERVER, "type": "encrypt", "id": world.new_id(), "t": str(int(time.time()))}
         world.post(party, Node("notification", {**attrs}, [Node("count", {"value": str(left)})]))
 
 

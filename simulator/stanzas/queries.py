@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from simulator.nodes import Node
+from simulator.nodes import Attr, Node
 
 if TYPE_CHECKING:
     from simulator.stream import Stream
@@ -34,7 +34,9 @@ def _privacy(stream: Stream, request: Node) -> None:
     if request.child("tokens"):
         _privacy_tokens(stream, request)
         return
-    categories = [Node("category", {"name": name, "value": "match_last_seen" if name == "online" else "all"}) for name in PRIVACY]
+    categories = [
+        Node("category", {"name": name, "value": "match_last_seen" if name == "online" else "all"}) for name in PRIVACY
+    ]
     stream.reply(request, [Node("privacy", {}, categories)])
 
 
@@ -46,10 +48,20 @@ def _privacy_tokens(stream: Stream, request: Node) -> None:
     tokens = request.child("tokens")
     for token in tokens.children if tokens else []:
         if peer := world.state.account_of(token.jid("jid")):
-            issued = Node("token", {"type": "trusted_contact", "t": token.get("t")}, b"trust-" + party.account.number.encode())
-            attrs = {"from": party.account.jid(), "sender_lid": party.account.lid_jid(), "type": "privacy_token"}
+            issued = Node(
+                "token", {"type": "trusted_contact", "t": token.get("t")}, b"trust-" + party.account.number.encode()
+            )
+            attrs: dict[str, Attr] = {
+                "from": party.account.jid(),
+                "sender_lid": party.account.lid_jid(),
+                "type": "privacy_token",
+            }
             for receiver in world.parties(peer):
-                note = Node("notification", {**attrs, "id": world.new_id(), "t": str(int(time.time()))}, [Node("tokens", {}, [issued])])
+                note = Node(
+                    "notification",
+                    {**attrs, "id": world.new_id(), "t": str(int(time.time()))},
+                    [Node("tokens", {}, [issued])],
+                )
                 world.post(receiver, note)
 
 

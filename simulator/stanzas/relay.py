@@ -30,8 +30,9 @@ def _message(stream: Stream, stanza: Node) -> None:
 def _receipt(stream: Stream, stanza: Node) -> None:
     assert stream.party
     receipt(stream.world, stream.party, stanza)
-    attrs = {name: stanza.attrs[name] for name in ("id", "type", "participant") if name in stanza.attrs}
-    stream.send(Node("ack", {"class": "receipt", "from": stanza.attrs.get("to", ""), **attrs}))
+    attrs: dict[str, Attr] = {"class": "receipt", "from": stanza.attrs.get("to", "")}
+    attrs |= {name: stanza.attrs[name] for name in ("id", "type", "participant") if name in stanza.attrs}
+    stream.send(Node("ack", attrs))
 
 
 def _ack(stream: Stream, stanza: Node) -> None:
@@ -54,7 +55,9 @@ def message(world: World, sender: Party, stanza: Node) -> Node:
     attrs: dict[str, Attr] = {"class": "message", "id": stanza.get("id"), "from": to or "", "t": str(int(time.time()))}
     if to is None:
         return Node("ack", {**attrs, "error": "400"})
-    if stanza.child("enc") and not (stanza.child("participants") or to.server == GROUP_SERVER and "participant" not in stanza.attrs):
+    if stanza.child("enc") and not (
+        stanza.child("participants") or (to.server == GROUP_SERVER and "participant" not in stanza.attrs)
+    ):
         return Node("ack", {**attrs, **_send_again(world, sender, to, stanza)})
     if to.server == GROUP_SERVER:
         return Node("ack", {**attrs, **_to_group(world, sender, to, stanza)})
@@ -101,10 +104,11 @@ def _send_again(world: World, sender: Party, to: Jid, stanza: Node) -> dict[str,
     receiver = world.party(stanza.jid("participant") or to)
     if receiver is None:
         return {"error": "404"}
-    if to.server == GROUP_SERVER:
-        attrs = _group_attrs(sender, to, stanza)
-    else:
-        attrs = _attrs_for(world, sender, receiver, to, stanza)
+    attrs = (
+        _group_attrs(sender, to, stanza)
+        if to.server == GROUP_SERVER
+        else _attrs_for(world, sender, receiver, to, stanza)
+    )
     world.post(receiver, Node("message", attrs, [*stanza.all("enc"), *_passed_on(stanza)]))
     return {}
 
@@ -116,7 +120,11 @@ def _attrs_for(world: World, sender: Party, receiver: Party, to: Jid, stanza: No
         peer = world.state.account_of(chat)
         if stanza.get("category") != "peer" and peer:
             attrs["recipient"] = chat.bare
-            attrs |= {"peer_recipient_pn": peer.jid()} if chat.server == LID_SERVER else {"peer_recipient_lid": peer.lid_jid()}
+            attrs |= (
+                {"peer_recipient_pn": peer.jid()}
+                if chat.server == LID_SERVER
+                else {"peer_recipient_lid": peer.lid_jid()}
+            )
     elif to.server == LID_SERVER:
         attrs["sender_pn"] = sender.jid
     else:
@@ -126,7 +134,13 @@ def _attrs_for(world: World, sender: Party, receiver: Party, to: Jid, stanza: No
 
 def _group_attrs(sender: Party, to: Jid, stanza: Node) -> dict[str, Attr]:
     lid = sender.account.lid_jid(sender.device)
-    return {"from": to, "participant": lid, "participant_pn": sender.jid, "addressing_mode": "lid", **_common(sender, stanza)}
+    return {
+        "from": to,
+        "participant": lid,
+        "participant_pn": sender.jid,
+        "addressing_mode": "lid",
+        **_common(sender, stanza),
+    }
 
 
 def _common(sender: Party, stanza: Node) -> dict[str, Attr]:

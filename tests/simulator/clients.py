@@ -59,7 +59,9 @@ class NeonizeClient:
             found: list[int] = []
 
             def look() -> bool:
-                found.extend(i for i, e in enumerate(self.events) if i not in self._seen and {**e, "event": event, **fields} == e)
+                found.extend(
+                    i for i, e in enumerate(self.events) if i not in self._seen and {**e, "event": event, **fields} == e
+                )
                 return bool(found)
 
             if not self._grown.wait_for(look, timeout):

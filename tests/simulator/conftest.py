@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from simulator import Simulator
 from simulator.nodes import Node
 from simulator.noise import ServerKeys

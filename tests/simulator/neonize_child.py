@@ -1,7 +1,7 @@
 """The real neonize in a process of its own, driven by lines of JSON: commands on standard input, events on a descriptor.
 
-Run as `python neonize_child.py STORE UUID DESCRIPTOR` with the simulator's environment. It stands for no part of the product: it is the shortest
-client with which the simulator can be tried.
+Run as `python neonize_child.py STORE UUID DESCRIPTOR` with the simulator's environment. It stands for no part of the
+product: it is the shortest client with which the simulator can be tried.
 """
 
 from __future__ import annotations
@@ -33,7 +33,11 @@ def trust_simulator(root: bytes) -> None:
             if "neonize" in line and mode.startswith("rw"):
                 start, end = (int(part, 16) for part in span.split("-"))
                 data = ctypes.string_at(start, end - start)
-                hits += [start + i for i in range(len(data)) if data.startswith(WHATSAPP_ROOT, i)] if WHATSAPP_ROOT in data else []
+                hits += (
+                    [start + i for i in range(len(data)) if data.startswith(WHATSAPP_ROOT, i)]
+                    if WHATSAPP_ROOT in data
+                    else []
+                )
     if len(hits) != 1:
         raise SystemExit(f"the root key stands {len(hits)} times in the library")
     ctypes.memmove(hits[0], root, 32)

@@ -6,6 +6,7 @@ import asyncio
 import time
 
 import pytest
+
 from simulator import SimulatorError
 from simulator import faults as faults_module
 from simulator.errors import PhoneError
@@ -169,9 +170,12 @@ async def test_unlink_removes_the_device(world: World, ana: Phone) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "parameters"), [("nonsense", {}), ("ban", {"hours": 1}), ("ban", {"seconds": "soon"}), ("outage", {"mode": "x"})]
+    ("name", "parameters"),
+    [("nonsense", {}), ("ban", {"hours": 1}), ("ban", {"seconds": "soon"}), ("outage", {"mode": "x"})],
 )
-async def test_a_fault_that_is_none_is_refused_with_a_sentence(world: World, name: str, parameters: dict[str, object]) -> None:
+async def test_a_fault_that_is_none_is_refused_with_a_sentence(
+    world: World, name: str, parameters: dict[str, object]
+) -> None:
     with pytest.raises(SimulatorError) as error:
         await world.faults.cause(name, **parameters)
     assert str(error.value).endswith(".")

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from simulator.framing import INTRO, ROUTING, FrameReader, FramingError, frame
 
 
 @given(st.lists(st.binary(max_size=300), max_size=5), st.lists(st.integers(0, 2000), max_size=8), st.booleans())
-def test_frames_come_out_as_they_went_in_however_they_are_cut(payloads: list[bytes], cuts: list[int], routed: bool) -> None:
+def test_frames_come_out_as_they_went_in_however_they_are_cut(
+    payloads: list[bytes], cuts: list[int], routed: bool
+) -> None:
     routing = ROUTING + b"\x00\x00\x02ab" if routed else b""
     wire = routing + INTRO + b"".join(frame(payload) for payload in payloads)
     reader, out = FrameReader(expect_intro=True), []
     places = [0, *sorted(min(cut, len(wire)) for cut in cuts), len(wire)]
-    for start, end in zip(places, places[1:], strict=False):
+    for start, end in itertools.pairwise(places):
         out += reader.feed(wire[start:end])
     assert out == payloads
     assert reader.is_empty

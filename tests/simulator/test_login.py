@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
+
 from simulator.curve import KeyPair
 from simulator.nodes import Jid, Node
 from simulator.phone import Phone
@@ -60,7 +63,7 @@ async def test_connections_one_after_another_do_not_overlap(world: World, ana: P
     companion.leave()
     assert world.connections.live == {}
     spans = [span for span in world.connections.history if span.device == str(companion.jid)][-3:]
-    assert all(a.closed is not None and a.closed <= b.opened for a, b in zip(spans, spans[1:], strict=False))
+    assert all(a.closed is not None and a.closed <= b.opened for a, b in itertools.pairwise(spans))
 
 
 async def test_a_device_that_its_phone_unlinks_is_told_and_never_comes_back(world: World, ana: Phone) -> None:
@@ -94,7 +97,9 @@ async def test_prekeys_are_counted_and_each_is_handed_out_once(world: World, ana
     assert ids[4:] == [None, None]
 
 
-async def test_a_prekey_that_was_handed_out_is_not_taken_back_by_another_upload(world: World, ana: Phone, bob: Phone) -> None:
+async def test_a_prekey_that_was_handed_out_is_not_taken_back_by_another_upload(
+    world: World, ana: Phone, bob: Phone
+) -> None:
     giver, taker = await link(world, ana), await link(world, bob)
     wanted = Node("key", {}, [Node("user", {"jid": giver.jid or ""})])
     for _ in range(4):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+
 from simulator.curve import KeyPair, signature_is_valid
 from simulator.framing import INTRO
 from simulator.noise import ClientHandshake, NoiseError, ServerHandshake, ServerKeys, check_certificate_chain
@@ -13,7 +14,9 @@ from simulator.proto import CertChain, HandshakeMessage
 KEYS = ServerKeys.generate()
 
 
-def shake(root: bytes = KEYS.root.public, prologue: bytes = INTRO) -> tuple[ServerHandshake, ClientHandshake, KeyPair, bytes]:
+def shake(
+    root: bytes = KEYS.root.public, prologue: bytes = INTRO
+) -> tuple[ServerHandshake, ClientHandshake, KeyPair, bytes]:
     """A handshake up to the server's answer."""
     mine = KeyPair.generate()
     server, client = ServerHandshake(INTRO, KEYS), ClientHandshake(prologue, mine, root)

@@ -6,6 +6,7 @@ import asyncio
 import base64
 
 import pytest
+
 from simulator import pairing
 from simulator.curve import KeyPair
 from simulator.errors import PhoneError
@@ -49,7 +50,9 @@ async def test_a_ref_is_dead_once_its_client_is_gone(companion: Companion, ana: 
     assert error.value.reason == "dead-code"
 
 
-async def test_a_ref_is_dead_once_its_time_is_over(companion: Companion, ana: Phone, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_ref_is_dead_once_its_time_is_over(
+    companion: Companion, ana: Phone, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shown = pairing.FIRST_CODE + pairing.GRACE
     now = pairing.time.monotonic()
     monkeypatch.setattr(pairing.time, "monotonic", lambda: now + shown)
@@ -83,7 +86,9 @@ async def test_a_code_with_another_devices_keys_is_refused(companion: Companion,
     assert error.value.reason == "bad-code"
 
 
-async def test_a_device_that_does_not_know_the_adv_secret_refuses_to_be_linked(companion: Companion, ana: Phone) -> None:
+async def test_a_device_that_does_not_know_the_adv_secret_refuses_to_be_linked(
+    companion: Companion, ana: Phone
+) -> None:
     qr = companion.qr()
     companion.adv_secret = bytes(32)
     with pytest.raises(PhoneError, match="hmac-mismatch"):

@@ -13,7 +13,18 @@ def test_everything_is_there_again_after_the_file_was_closed(tmp_path: Path) -> 
     state = State(tmp_path / "state.sqlite3")
     account = state.add_account("5511987650001", "Ana", SignalState.generate(1).to_json())
     other = state.add_account("5511987650002", "Bob", "{}")
-    device = Device(account.number, state.reserve_device(account.number), b"n" * 32, b"i" * 32, 7, 1, b"s" * 32, b"g" * 64, "Oxy", 1.5)
+    device = Device(
+        account.number,
+        state.reserve_device(account.number),
+        b"n" * 32,
+        b"i" * 32,
+        7,
+        1,
+        b"s" * 32,
+        b"g" * 64,
+        "Oxy",
+        1.5,
+    )
     state.add_device(device)
     state.add_prekeys(account.number, 1, [(1, b"a"), (2, b"b")])
     assert state.take_prekey(account.number, 1) == (1, b"a")
@@ -46,7 +57,9 @@ def test_everything_is_there_again_after_the_file_was_closed(tmp_path: Path) -> 
 
 def test_an_acknowledgement_drops_one_stanza_of_its_class_and_sender(tmp_path: Path) -> None:
     state = State(tmp_path / "state.sqlite3")
-    first, second = (Node("receipt", {"id": "M1", "from": Jid("1", "lid"), "type": kind}) for kind in ("sender", "read"))
+    first, second = (
+        Node("receipt", {"id": "M1", "from": Jid("1", "lid"), "type": kind}) for kind in ("sender", "read")
+    )
     for stanza in (first, second):
         state.enqueue("1", 1, stanza)
     assert not state.acknowledge("1", 1, "message", "M1", "1@lid")
