@@ -28,7 +28,8 @@ from sessions_app.hosting.neighbours import boot
 from sessions_app.lifecycle import Status
 from sessions_app.models import Backup, WhatsAppSession
 from sessions_app.vault import creds, store
-from sessions_app.vault.live_store import BadSnapshot, LiveStore, Snapshot
+from sessions_app.vault.live_store import LiveStore, Snapshot
+from sessions_app.vault.rows import BadSnapshot
 
 log = logging.getLogger(__name__)
 

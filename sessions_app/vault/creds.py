@@ -64,6 +64,12 @@ def to_devices(creds: Creds) -> list[keys.Row]:
         raise keys.BadValue(f"not the credentials of a device: {type(error).__name__}") from None
 
 
+def own_name(creds: Creds) -> str:
+    """The account's own name, fit to be stored and shown: what is no text in it is replaced."""
+    name = keys.from_json(creds.get("me", {}).get("name"))
+    return keys.printable(name) if isinstance(name, str) else ""
+
+
 def seal(creds: Creds, session_id: str) -> Creds:
     """A copy of `creds` for the database, with every secret sealed."""
     return _with_secrets(creds, lambda value, name: _seal(value, session_id, name))

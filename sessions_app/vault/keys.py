@@ -153,6 +153,11 @@ def from_json(value: Any) -> Value:
     return content if kind == "Buffer" else content.decode(errors="surrogateescape")
 
 
+def printable(text: str) -> str:
+    """Text that any database takes and any page shows: NUL and bytes that are no UTF-8 become U+FFFD."""
+    return _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
 def _dump(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), sort_keys=True)
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from sessions_app.vault import keys
-from sessions_app.vault.live_store import BadSnapshot, LiveStore, Snapshot
+from sessions_app.vault.live_store import LiveStore, Snapshot
+from sessions_app.vault.rows import BadSnapshot
 from tests.integration import library
-from tests.integration.live_stores import empty_store, library_file, linked_store
 
-__all__ = ["empty_store", "library_file", "linked_store"]
+pytest_plugins = ["tests.integration.live_stores"]
 
 OLDER = Path(__file__).parent / "data" / "live-store-schema-9.json"
 

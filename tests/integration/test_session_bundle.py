@@ -18,9 +18,8 @@ from sessions_app.models import WhatsAppSession
 from sessions_app.vault import bundle, store
 from sessions_app.vault.live_store import LiveStore
 from tests.integration import library
-from tests.integration.live_stores import library_file, linked_store
 
-__all__ = ["library_file", "linked_store"]
+pytest_plugins = ["tests.integration.live_stores"]
 pytestmark = pytest.mark.django_db
 
 OTHER_KEY = "YW5vdGhlci1rZXktYW5vdGhlci1rZXktYW5vdGhlci0="

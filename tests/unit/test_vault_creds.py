@@ -56,6 +56,13 @@ def test_no_secret_is_readable_in_sealed_creds() -> None:
     assert buffer(secret("account", 64))["data"] in text  # signatures are public
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"), [("Ana", "Ana"), (None, ""), ("a\0b", "a\ufffdb"), ("a\udcff", "a\ufffd"), (b"blob", "")]
+)
+def test_the_own_name_can_be_shown_whatever_it_holds(name: keys.Value, shown: str) -> None:
+    assert creds.own_name(creds.from_devices([device() | {"push_name": name}])) == shown
+
+
 def test_creds_of_another_session_do_not_open() -> None:
     sealed = creds.seal(creds.from_devices([device()]), "s1")
 
