@@ -22,6 +22,7 @@ FILES = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/phone.js": ("phone.js", "text/javascript; charset=utf-8"),
     "/phone.css": ("phone.css", "text/css; charset=utf-8"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 LINES_SHOWN = 200
 

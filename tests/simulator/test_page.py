@@ -1,0 +1,106 @@
+"""The phone page in a real browser, at the width of a small phone."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from simulator import Simulator
+from simulator.control import PAGE
+
+from .clients import NeonizeClient
+from .conftest import ANA, BOB
+
+CHROMIUM = shutil.which("chromium") or ""
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def browser_page() -> Iterator[Page]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM or None, args=["--no-sandbox", "--no-proxy-server"]
+        )
+        yield browser.new_page(viewport={"width": 320, "height": 700})
+        browser.close()
+
+
+@pytest.fixture
+def page(browser_page: Page, simulator: Simulator) -> Iterator[Page]:
+    """The page, with nothing wrong on its console by the end of the test."""
+    errors: list[str] = []
+    listener = lambda message: errors.append(message.text) if message.type == "error" else None  # noqa: E731
+    browser_page.on("console", listener)
+    browser_page.goto(simulator.control_url)
+    yield browser_page
+    browser_page.goto("about:blank")
+    browser_page.remove_listener("console", listener)
+    # A refused request is part of a test, and the browser writes it on its console.
+    assert [error for error in errors if "409" not in error] == []
+
+
+def add_phone(page: Page, number: str, name: str) -> None:
+    page.get_by_label("Phone number, with country code").fill(number)
+    page.get_by_label("Name", exact=True).fill(name)
+    page.get_by_role("button", name="Add phone").click()
+    expect(page.locator("#phone-title")).to_have_text(name)
+
+
+def test_a_person_adds_phones_and_sends_a_message(page: Page, simulator: Simulator) -> None:
+    add_phone(page, BOB, "Bob")
+    add_phone(page, ANA, "Ana")
+    page.get_by_label("To", exact=True).fill(BOB)
+    page.get_by_label("Message").fill("<b>hello</b>")
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator("#messages li.out")).to_contain_text("<b>hello</b>")
+    simulator.phone(BOB).wait_for_text("<b>hello</b>")
+    page.get_by_role("button", name="Bob").click()
+    expect(page.locator("#messages li.in")).to_contain_text(f"from {ANA}")
+    page.get_by_label("Online").uncheck()
+    expect(page.get_by_role("button", name="Bob")).to_contain_text("offline")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_a_person_scans_the_real_clients_code_and_unlinks_it(
+    page: Page, simulator: Simulator, start_client: type[NeonizeClient]
+) -> None:
+    add_phone(page, ANA, "Ana")
+    client = start_client()
+    page.get_by_label("Text of the QR code").fill(client.expect("qr")["code"])
+    page.get_by_role("button", name="Scan", exact=True).click()
+    expect(page.locator("#notice")).to_have_text(f"Linked: {ANA}:1@s.whatsapp.net")
+    client.expect("connected")
+    expect(page.locator("#devices li")).to_contain_text("Connected")
+    page.get_by_role("button", name="Unlink").click()
+    expect(page.locator("#no-devices")).to_be_visible()
+    client.expect("logged-out")
+
+
+def test_a_code_from_the_console_is_offered_and_one_from_elsewhere_is_not(page: Page) -> None:
+    add_phone(page, ANA, "Ana")
+    offer = "window.dispatchEvent(new MessageEvent('message', {origin: '%s', data: {type: 'oxy-qr', code: 'a,b,c,d'}}))"
+    page.evaluate(offer % "https://evil.example")
+    expect(page.locator("#offer")).to_be_hidden()
+    page.evaluate(offer % "http://127.0.0.1:8000")
+    expect(page.locator("#offer")).to_be_visible()
+    page.get_by_role("button", name="Scan it").click()
+    expect(page.locator("#notice")).to_contain_text("not a code of WhatsApp")
+
+
+def test_a_person_causes_trouble_and_ends_it(page: Page, simulator: Simulator) -> None:
+    page.get_by_text("Cause trouble").click()
+    page.locator("[data-fault=slow]").get_by_label("seconds").fill("0.5")
+    page.get_by_role("button", name="slow").click()
+    expect(page.locator("#active-faults")).to_have_text("Now: slow.")
+    assert simulator.faults.active == {"slow": {"seconds": 0.5}}
+    page.get_by_role("button", name="End all trouble").click()
+    expect(page.locator("#active-faults")).to_have_text("Nothing is wrong.")
+
+
+def test_the_page_loads_nothing_from_elsewhere() -> None:
+    for file in PAGE.iterdir():
+        assert "https://" not in file.read_text()
