@@ -130,7 +130,9 @@ class Client:
                 self._command.path,
                 device_name=self._command.device_name,
                 proxy_url=self._command.proxy_url,
-                handlers=Handlers(qr=self._on_qr, round_ended=self._on_round_ended, event=self._on_event),
+                handlers=Handlers(
+                    qr=self._on_qr, round_ended=self._on_round_ended, event=self._on_event, dropped=self._on_dropped
+                ),
             )
         except LibraryError as failure:
             error = sentence(str(failure))
@@ -197,20 +199,42 @@ class Client:
             self._send(command)
 
     def _send(self, command: events.SendText) -> None:
+        if self._ending or not self._live.is_set():
+            self._fail_send(command, "the session is not connected")
+            return
         try:
-            if self._ending or not self._live.is_set():
-                raise LibraryError("the session is not connected")
             user, server = address(command.to)
             message_id, timestamp = self._library.send_text(self._uuid, user, server, command.text)
-        except (LibraryError, ValueError) as error:
-            self._fail("SendText", f"The message was not sent: {error}.", ref=command.ref)
+        except ValueError as error:
+            self._fail_send(command, str(error), tried=True)
+            return
+        except LibraryError as error:
+            tried, in_doubt = judge_send_error(str(error))
+            self._fail_send(command, str(error), tried=tried, in_doubt=in_doubt)
             return
         self._pipe.send(
             events.MessageSent(session=self.session, ref=command.ref, message_id=message_id, timestamp=timestamp)
         )
 
-    def _fail(self, command: str, error: str, *, ref: str = "") -> None:
-        self._pipe.send(events.CommandFailed(session=self.session, command=command, error=error, ref=ref))
+    def _fail(self, command: str, error: str) -> None:
+        self._pipe.send(events.CommandFailed(session=self.session, command=command, error=error))
+
+    def _fail_send(self, command: events.SendText, error: str, *, tried: bool = False, in_doubt: bool = False) -> None:
+        sentence = (
+            f"It is not known whether the message was sent: {error}."
+            if in_doubt
+            else f"The message was not sent: {error}."
+        )
+        self._pipe.send(
+            events.CommandFailed(
+                session=self.session,
+                command="SendText",
+                error=sentence,
+                ref=command.ref,
+                tried=tried,
+                in_doubt=in_doubt,
+            )
+        )
 
     # --- the library's side -----------------------------------------------------
 
@@ -233,6 +257,18 @@ class Client:
             event = events.UnknownHappened(session=self.session, epoch=self.epoch, at=at, name=name)
         if event is not None:
             self._append(event)
+
+    def _on_dropped(self, message_id: str, sender: str, chat: str) -> None:
+        self._append(
+            events.MessageUndecryptable(
+                session=self.session,
+                epoch=self.epoch,
+                at=time.time(),
+                message_id=message_id,
+                chat=without_device(chat),
+                sender=without_device(sender),
+            )
+        )
 
     def _heard(self, number: int, data: bytes, at: float) -> events.SpoolEvent | None:
         proto = self._library.parse(number, data)
@@ -281,6 +317,12 @@ class Client:
             self.stop(error="The disk did not take the session's events, so it was disconnected.")
 
 
+def without_device(address: str) -> str:
+    """`user@server` of a JID that may name a device."""
+    user, _, server = address.partition("@")
+    return f"{re.split('[:.]', user)[0]}@{server}"
+
+
 def address(to: str) -> tuple[str, str]:
     """(user, server) of a JID or a phone number; raises `ValueError` with a sentence's end."""
     user, at, server = to.strip().partition("@")
@@ -290,6 +332,23 @@ def address(to: str) -> tuple[str, str]:
     if at or not digits.isdecimal():
         raise ValueError("the recipient is neither a phone number nor a JID")
     return digits, "s.whatsapp.net"
+
+
+#: What the library says before a message's frame is written, or when WhatsApp refuses it (whatsmeow, `send.go`).
+_NOT_SENT = re.compile(
+    r"failed to (?!send message node)|failed to send message node: websocket not connected$"
+    r"|server returned error|can't |message recipient "
+)
+_NO_CONNECTION = re.compile(r"websocket|timed out|disconnected")
+
+
+def judge_send_error(error: str) -> tuple[bool, bool]:
+    """(tried, in doubt) of a `CommandFailed` for this error of the library. Whatever is not known to be harmless is in doubt.
+
+    A message that stayed here for want of a connection counts as not tried: it can go out later.
+    """
+    in_doubt = not _NOT_SENT.match(error)
+    return in_doubt or not _NO_CONNECTION.search(error), in_doubt
 
 
 def sentence(error: str) -> str:

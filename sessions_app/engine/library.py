@@ -66,6 +66,8 @@ class Handlers:
     qr: Callable[[str], None]
     round_ended: Callable[[str], None]
     event: Callable[[int, bytes], None]
+    #: The id of a message, its sender and its chat: it came again, after a crash had cut off its first coming.
+    dropped: Callable[[str, str, str], None]
 
 
 class Library:
@@ -82,7 +84,7 @@ class Library:
             "neonize.proto.waCompanionReg.WAWebProtobufsCompanionReg_pb2"
         ).DeviceProps
         self._moving = threading.Lock()
-        self._log = binding.func_callback_bytes2(self._on_log)
+        self._log = binding.func_callback_bytes2(lambda data, size: self._on_log(data, size))
         self.version = str(importlib.import_module("neonize").__version__)
         self.whatsapp_version = loading.claimed_version(self._go._name)
 
@@ -108,13 +110,14 @@ class Library:
             self._binding.func_callback_bytes(
                 lambda _, data, size, number: handlers.event(number, ctypes.string_at(data, size))
             ),
+            self._binding.func_callback_bytes2(lambda data, size: self._on_log(data, size, handlers.dropped)),
         )
         subscribed = bytes(EVENT_NAMES)
         # The name and icon in the phone's list of linked devices. They are one global of the library: the last start wins.
         props = self._device_props(os=device_name, platformType=self._device_props.CHROME).SerializeToString()
         proxy = self._binding.ProxySettings(proxy_address=proxy_url)._to_c_struct() if proxy_url else None
         error = self._go.Neonize(
-            store_name(path), uuid.encode(), b"", 0, 0, b"WARN", *callbacks, self._log,
+            store_name(path), uuid.encode(), b"", 0, 0, b"WARN", *callbacks,
             subscribed, len(subscribed), props, len(props), b"", 0,
             ctypes.byref(proxy) if proxy else None,
         )  # fmt: skip
@@ -196,11 +199,17 @@ class Library:
         with self._moving:
             pass
 
-    def _on_log(self, data: int, size: int) -> None:
-        """A line of the Go library's log, from WARN on: below that it quotes stanzas and QR codes."""
+    def _on_log(self, data: int, size: int, dropped: Callable[[str, str, str], None] | None = None) -> None:
+        """A line of the Go library's log, from WARN on: below that it quotes stanzas and QR codes.
+
+        One line is news. A process that dies between storing a message's key as used and handing the message over gets it
+        once more, and then the library drops it as known: no event, and the sender sees it delivered.
+        """
         entry = self._proto.LogEntry.FromString(ctypes.string_at(data, size))
         level = logging.ERROR if entry.Level == "ERROR" else logging.WARNING
         logger.log(level, "library_said part=%s text=%s", entry.Name, redact(entry.Message)[:300])
+        if dropped and (match := _DROPPED.match(entry.Message)):
+            dropped(match["id"], match["sender"], match["chat"] or match["sender"])
 
 
 def store_name(path: str) -> bytes:
@@ -215,8 +224,11 @@ def store_name(path: str) -> bytes:
 
 _LONG_RUNS = re.compile(r"[A-Za-z0-9+/=_-]{28,}")
 _CREDENTIALS = re.compile(r"//[^/@\s]*@")
+_STANZA = re.compile(r"<.*", re.DOTALL)
+#: whatsmeow, `message.go`, where it meets ErrOldCounter; the source is "SENDER" or "SENDER in CHAT".
+_DROPPED = re.compile(r"Ignoring message (?P<id>\S+) from (?P<sender>\S+?)(?: in (?P<chat>\S+))?: .*old counter")
 
 
 def redact(text: str) -> str:
-    """A text of the library without what could be a key, a code or a proxy's password."""
-    return _LONG_RUNS.sub("…", _CREDENTIALS.sub("//…@", text.replace("\n", " ")))
+    """A text of the library without what could be a key, a code, a stanza or a proxy's password."""
+    return _LONG_RUNS.sub("…", _STANZA.sub("<…>", _CREDENTIALS.sub("//…@", text))).replace("\n", " ")

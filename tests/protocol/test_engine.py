@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -271,14 +272,39 @@ def test_an_outdated_client_is_told_so_and_keeps_its_store(oxy: EngineProcess, s
     oxy.expect(events.Connected, epoch=2)
 
 
-def test_a_login_that_fails_for_a_while_is_told_with_its_number(oxy: EngineProcess, sim: Simulator) -> None:
+def test_a_login_that_is_refused_for_another_reason_is_told_with_its_number(oxy: EngineProcess, sim: Simulator) -> None:
+    pair(oxy, sim)
+    stop(oxy)
+
+    sim.faults.login_failure(reason=501)
+    oxy.start("shop", epoch=2)
+    assert oxy.expect(events.ConnectFailed, epoch=2).code == 501
+    assert not stop(oxy).leaked
+
+
+def test_a_login_that_fails_for_a_while_is_repeated_by_the_library(oxy: EngineProcess, sim: Simulator) -> None:
     pair(oxy, sim)
     stop(oxy)
 
     sim.faults.login_failure(reason=503)
     oxy.start("shop", epoch=2)
-    assert oxy.expect(events.ConnectFailed, epoch=2).code == 503
-    assert not stop(oxy).leaked
+    oxy.expect(events.Disconnected, epoch=2)
+    sim.faults.clear()
+    oxy.expect(events.Connected, epoch=2)
+
+
+def test_a_refusal_with_a_reason_that_the_binding_does_not_know_ends_the_run(
+    oxy: EngineProcess, sim: Simulator
+) -> None:
+    pair(oxy, sim)
+    stop(oxy)
+    after = oxy.mark()
+
+    sim.faults.login_failure(reason=418)
+    oxy.start("shop", epoch=2)
+    ended = oxy.expect(events.ClientStopped, after=after, epoch=2)
+    assert ended.error
+    assert not oxy.sockets()
 
 
 # --- the promises of an engine ----------------------------------------------------
@@ -336,34 +362,26 @@ def test_signals_of_the_group_do_not_end_an_engine(oxy: EngineProcess, sim: Simu
     oxy.expect(events.QrIssued, session="other")
 
 
-def test_nothing_that_was_acknowledged_is_lost_when_the_engine_is_killed(oxy: EngineProcess, sim: Simulator) -> None:
-    jid = pair(oxy, sim).jid
+def test_no_message_is_lost_in_silence_when_the_engine_is_killed_in_a_burst(oxy: EngineProcess, sim: Simulator) -> None:
+    pair(oxy, sim)
     bob = sim.phone(BOB, name="Bob")
-    texts = [f"text {index}" for index in range(60)]
+    ids: list[str] = []
+    burst = threading.Thread(target=lambda: ids.extend(bob.send_text(ANA, f"text {index}") for index in range(60)))
 
-    for text in texts[:40]:
-        bob.send_text(ANA, text)
+    burst.start()
+    oxy.expect(events.MessageReceived, text="text 20")
     oxy.kill()
-    for text in texts[40:]:
-        bob.send_text(ANA, text)
-    oxy._reader.join(5)
-    before = [
-        event.text for event in [*oxy.heard, *oxy.read_spool("shop")] if isinstance(event, events.MessageReceived)
-    ]
+    burst.join()
+    last = bob.send_text(ANA, "the last one")
 
     with engine(oxy.directory, sim.environment) as second:
         second.start("shop", epoch=2)
-        missing = set(texts) - set(before)
-        try:
-            until(lambda: missing <= {event.text for event in second.all(events.MessageReceived)}, timeout=5)
-        except AssertionError:
-            print("BEFORE", before)
-            print(
-                "AFTER", [e.text for e in second.all(events.MessageReceived)], second.all(events.MessageUndecryptable)
-            )
-            print(second.said())
-            raise
-    assert jid
+        second.expect(events.MessageReceived, message_id=last)
+        # A fresh reader of the same spool: it has the first engine's events too, whatever was heard from its pipe.
+        arrived = {event.message_id for event in second.all(events.MessageReceived)}
+        said = {event.message_id for event in second.all(events.MessageUndecryptable)}
+    assert set(ids) <= arrived | said
+    assert len(set(ids) - arrived) <= 1
 
 
 # --- messages ---------------------------------------------------------------------
@@ -378,7 +396,7 @@ def test_a_text_is_sent_and_its_delivery_is_heard(oxy: EngineProcess, sim: Simul
     assert bob.wait_for_text("Good morning", timeout=10)
     assert abs(sent.timestamp - time.time()) < 60
     receipt = oxy.expect(events.ReceiptReceived, where=lambda receipt: sent.message_id in receipt.message_ids)
-    assert receipt.kind == "delivered"
+    assert receipt.kind in ("delivered", "sender")
 
 
 def test_texts_go_out_in_the_order_in_which_they_were_given(oxy: EngineProcess, sim: Simulator) -> None:
@@ -423,7 +441,21 @@ def test_a_text_while_the_connection_is_gone_fails_at_once(oxy: EngineProcess, s
     oxy.send(events.SendText(session="shop", ref="7", to=BOB, text="Nobody hears this"))
     failed = oxy.expect(events.CommandFailed, timeout=5, ref="7")
     assert failed.error.startswith("The message was not sent: ")
+    assert (failed.tried, failed.in_doubt) == (False, False)
     assert "Nobody hears this" not in failed.error
+
+
+def test_a_text_whose_acknowledgement_never_comes_is_in_doubt(oxy: EngineProcess, sim: Simulator) -> None:
+    pair(oxy, sim)
+    bob = sim.phone(BOB, name="Bob")
+    sim.faults.no_acks()
+
+    oxy.send(events.SendText(session="shop", ref="7", to=BOB, text="Did you hear this?"))
+    bob.wait_for_text("Did you hear this?")
+    sim.stop()
+    failed = oxy.expect(events.CommandFailed, timeout=10, ref="7")
+    assert (failed.tried, failed.in_doubt) == (True, True)
+    assert failed.error.startswith("It is not known whether the message was sent: ")
 
 
 @pytest.mark.parametrize("to", ["", "Bob", "@s.whatsapp.net", "12 34x"])
