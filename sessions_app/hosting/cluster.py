@@ -47,6 +47,8 @@ log = logging.getLogger(__name__)
 STOP_WITHIN = 9.0
 #: Seconds between two looks at the schedules, and between two probes.
 SCHEDULE_EVERY, PROBE_EVERY = 15.0, 30.0
+#: Seconds between two looks of main at its sentinel.
+LOOK_EVERY = 0.5
 #: Seconds without a probe that was run, after which the cluster gives up; the platform starts another.
 GIVE_UP_AFTER = 300.0
 #: Seconds before a host that ended at once is started again: doubled from the first to the second.
@@ -145,14 +147,14 @@ class HostingCluster(Cluster):  # type: ignore[misc]
     def _watch(self) -> int:
         """Until it is time to stop: 0 where somebody asked, else 1."""
         with selectors.DefaultSelector() as selector:
-            selector.register(self._signals, selectors.EVENT_READ, 0)
-            selector.register(self.sentinel.sentinel, selectors.EVENT_READ, 1)
+            selector.register(self._signals, selectors.EVENT_READ)
             while True:
-                if ready := selector.select(timeout=1.0):
-                    status = int(min(key.data for key, _ in ready))
-                    if status:
-                        log.critical("worker_sentinel_died", extra={"exitcode": self.sentinel.exitcode})
-                    return status
+                if selector.select(LOOK_EVERY):
+                    return 0
+                # Asked, not waited for: the descriptor that would tell of its end is held open by its children as well.
+                if not self.sentinel.is_alive():
+                    log.critical("worker_sentinel_died", extra={"exitcode": self.sentinel.exitcode})
+                    return 1
                 if time.monotonic() - _probed_at.value > GIVE_UP_AFTER:
                     log.critical("worker_takes_no_tasks", extra={"seconds": GIVE_UP_AFTER})
                     return 1

@@ -1,0 +1,75 @@
+"""What django-q calls: the host task, what its schedules run, and the schedules themselves."""
+
+from __future__ import annotations
+
+from django_q.models import OrmQ, Schedule
+from django_q.tasks import async_task
+
+from sessions_app.lifecycle import Command, Status
+from sessions_app.models import Host, NotAllowed, SessionCommand, WhatsAppSession
+
+#: What runs again and again, and every how many minutes.
+SCHEDULES = {"ensure_hosts": 1, "back_up": 2}
+
+
+def host_sessions() -> str:
+    """The one long task: host sessions until told to stop.
+
+    A cluster of ours (`runhost`) keeps one process for it; anywhere else in that cluster it returns at once. Under django-q's own
+    `qcluster`, which has no such process, the queue delivers it again and again: it returns where a host is beating already.
+    """
+    from sessions_app.hosting import cluster, supervisor
+
+    stop = cluster.host_stop()
+    if stop is None:
+        if cluster.in_cluster() or Host.objects.alive().exists():
+            return "hosted already"
+        stop = cluster.HostStop(cluster.StopPipe())
+    supervisor.run(stop)
+    return "stopped"
+
+
+def ensure_hosts() -> str:
+    """Queue a host task where no host is beating and none is queued. Clusters of ours start their hosts by themselves."""
+    if Host.objects.alive().exists():
+        return "hosted"
+    name = f"{__name__}.{host_sessions.__name__}"
+    if any(row.func() == name for row in OrmQ.objects.all()):
+        return "queued already"
+    async_task(name, timeout=-1)
+    return "queued"
+
+
+def back_up() -> int:
+    """Ask the host of each connected session for a backup, unless one is asked for already; how many were asked."""
+    asked = SessionCommand.objects.filter(verb=Command.BACKUP.value, done_at=None).values("session")
+    count = 0
+    for session in WhatsAppSession.objects.filter(status=Status.CONNECTED.value).exclude(pk__in=asked):
+        try:
+            session.request(Command.BACKUP, by="schedule")
+        except NotAllowed:  # it is being deleted
+            continue
+        count += 1
+    return count
+
+
+def probe() -> None:
+    """Show that short tasks are run: `hosting.cluster` watches."""
+    from sessions_app.hosting import cluster
+
+    cluster.note_probe()
+
+
+def make_schedules() -> None:
+    """Write the schedules as this release wants them; any number of workers may do it, at once too.
+
+    Done by a worker at its start and not by a migration: a changed period then comes with the release that changes it, and a
+    schedule that somebody deleted comes back.
+    """
+    for name, minutes in SCHEDULES.items():
+        wanted = {"func": f"{__name__}.{name}", "schedule_type": Schedule.MINUTES, "minutes": minutes, "repeats": -1}
+        rows = Schedule.objects.filter(name=name)
+        if not rows.update(**wanted):
+            Schedule.objects.create(name=name, **wanted)
+        # Names are not unique: of two that were made at the same time the first stays.
+        rows.exclude(pk=rows.order_by("pk").values_list("pk", flat=True)[0]).delete()
