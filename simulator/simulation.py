@@ -121,6 +121,9 @@ class Simulator:
             raise
 
     async def _stop_listening(self) -> None:
+        # asyncio loses a socket that it has accepted, but not yet given a transport, when its listener closes.
+        for _ in range(3):
+            await asyncio.sleep(0)
         if self._server:
             await self._server.shut(refuse=True)
         if self._control:
@@ -129,12 +132,14 @@ class Simulator:
 
     async def _close(self) -> None:
         await self._stop_listening()
-        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        if tasks:
-            await asyncio.wait(tasks, timeout=LEAVE_TIME)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        end = asyncio.get_running_loop().time() + LEAVE_TIME
+        # A connection that was accepted in the last moment begins its task while the others end.
+        while others := [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]:
+            await asyncio.wait(others, timeout=max(0, end - asyncio.get_running_loop().time()))
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            await asyncio.sleep(0)
         # A transport that was just closed gives its socket back in a later turn of the loop, and cannot be waited for.
         await asyncio.sleep(LAST_TURNS)
         self.world.state.close()
