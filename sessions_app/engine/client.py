@@ -276,7 +276,7 @@ class Client:
             self._own = self._account(proto)
             self._live.set()
             return None
-        event = self._translator.event(EVENT_NAMES[number], proto, at)
+        event = self._translator.event(EVENT_NAMES[number], proto, data, at)
         if isinstance(event, events.Connected):
             self._own = self._account(self._library.own_device(self._uuid))
             event = dataclasses.replace(self._own, at=at)

@@ -6,6 +6,7 @@ are relied on. A JID message has `User`, `Device` and `Server`.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -97,11 +98,13 @@ class Translator:
             "Receipt": _receipt,
         }
 
-    def event(self, name: str, proto: Proto, at: float) -> events.SpoolEvent:
-        """Ours for the library's event `name`, heard at `at`; `UnknownHappened` for a name without a translation."""
+    def event(self, name: str, proto: Proto, raw: bytes, at: float) -> events.SpoolEvent:
+        """Ours for the library's event `name`, which came as the bytes `raw` at the time `at`; `UnknownHappened` for a name
+        without a translation."""
         base: dict[str, Any] = {"session": self._session, "epoch": self._epoch, "at": at}
         translate = self._by_name.get(name)
-        return translate(proto, base) if translate else events.UnknownHappened(**base, name=name)
+        event = translate(proto, base) if translate else events.UnknownHappened(**base, name=name)
+        return dataclasses.replace(event, raw=raw) if isinstance(event, events.MessageReceived) else event
 
 
 def _pair_status(proto: Proto, base: dict[str, Any]) -> events.SpoolEvent:
@@ -145,7 +148,6 @@ def _message(proto: Proto, base: dict[str, Any]) -> events.SpoolEvent:
         timestamp=info.Timestamp // 1000,  # the one field of the binding that is in milliseconds
         kind=kind,
         text=text,
-        raw=proto.SerializeToString(),
     )
 
 

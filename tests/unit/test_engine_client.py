@@ -1,0 +1,75 @@
+"""What an engine works out without the library: addresses, sentences, and what may have gone out in spite of an error."""
+
+from __future__ import annotations
+
+import pytest
+
+from sessions_app.engine.client import address, judge_send_error, sentence, without_device
+from sessions_app.engine.library import redact, store_name
+
+
+@pytest.mark.parametrize(
+    ("to", "expected"),
+    [
+        ("5511987650001", ("5511987650001", "s.whatsapp.net")),
+        ("+55 (11) 98765-0001", ("5511987650001", "s.whatsapp.net")),
+        ("5511987650001@s.whatsapp.net", ("5511987650001", "s.whatsapp.net")),
+        ("5511987650001:7@s.whatsapp.net", ("5511987650001", "s.whatsapp.net")),
+        ("2000@lid", ("2000", "lid")),
+        ("1203-99@g.us", ("1203-99", "g.us")),
+    ],
+)
+def test_the_recipient_is_a_number_or_a_jid(to: str, expected: tuple[str, str]) -> None:
+    assert address(to) == expected
+
+
+@pytest.mark.parametrize("to", ["", "Bob", "@g.us", "12@", "12a"])
+def test_any_other_recipient_is_refused(to: str) -> None:
+    with pytest.raises(ValueError, match="neither a phone number nor a JID"):
+        address(to)
+
+
+@pytest.mark.parametrize(
+    ("error", "tried", "in_doubt"),
+    [
+        ("failed to get device list: failed to send usync query: websocket not connected", False, False),
+        ("failed to send message node: websocket not connected", False, False),
+        ("failed to get device list: info query timed out", False, False),
+        ("server returned error 479", True, False),
+        ("can't send message to unknown server nowhere", True, False),
+        ("failed to get group members: that group does not exist", True, False),
+        ("timed out waiting for message send response", True, True),
+        ("websocket not connected", True, True),
+        ("failed to send message node: failed to write: broken pipe", True, True),
+        ("message send interrupted by websocket disconnection", True, True),
+        ("something new", True, True),
+    ],
+)
+def test_a_send_is_in_doubt_unless_it_surely_stayed_here(error: str, tried: bool, in_doubt: bool) -> None:
+    assert judge_send_error(error) == (tried, in_doubt)
+
+
+def test_sentences_tell_the_network_from_the_disk() -> None:
+    assert sentence("dial tcp 127.0.0.1:9: connection refused") == (
+        "WhatsApp could not be reached: dial tcp 127.0.0.1:9: connection refused."
+    )
+    assert sentence("failed to upgrade database: disk I/O error") == (
+        "The live store could not be opened: failed to upgrade database: disk I/O error."
+    )
+
+
+def test_texts_of_the_library_lose_what_could_be_secret() -> None:
+    key = "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA="
+    text = redact(f"proxy http://user:secret@10.0.0.1:3128 said {key}\nabout <message from='x'>body</message>")
+    assert text == "proxy http://…@10.0.0.1:3128 said … about <…>"
+
+
+def test_the_name_of_a_live_store_keeps_strange_paths_whole() -> None:
+    name = store_name("/data/a b/50%?#/store.db").decode()
+    assert name.startswith("/data/a%20b/50%25%3F%23/store.db?_foreign_keys=on&_journal_mode=WAL")
+
+
+def test_an_address_loses_its_device() -> None:
+    assert without_device("77:4@lid") == "77@lid"
+    assert without_device("77.1:4@s.whatsapp.net") == "77@s.whatsapp.net"
+    assert without_device("1203-1@g.us") == "1203-1@g.us"
