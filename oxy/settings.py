@@ -76,6 +76,9 @@ if not OXY_ENCRYPTION_KEYS:
 WHATSAPP_SESSION_PATH = env.str("WHATSAPP_SESSION_PATH", default="") or env.str("AUTH_DIR", default="")
 OXY_HOST_CAPACITY = env.int("OXY_HOST_CAPACITY", default=300)
 OXY_ENGINE_CAPACITY = env.int("OXY_ENGINE_CAPACITY", default=50)
+# Messages of one session that may wait to be sent, and requests a minute that a token may make (0: any number).
+OXY_QUEUE_LIMIT = env.int("OXY_QUEUE_LIMIT", default=1000)
+OXY_RATE_LIMIT = env.int("OXY_RATE_LIMIT", default=600)
 OXY_SIMULATOR = env.bool("OXY_SIMULATOR", default=False)
 OXY_SIMULATOR_ROOT = env.str("OXY_SIMULATOR_ROOT", default="") if OXY_SIMULATOR else ""
 OXY_SIMULATOR_CONTROL = env.str("OXY_SIMULATOR_CONTROL", default="") if OXY_SIMULATOR else ""
@@ -105,12 +108,14 @@ INSTALLED_APPS = [
     "csp",
     "django_htmx",
     "django_q",
+    "ninja",
     "sessions_app",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "sessions_app.api.errors.JsonErrors",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -174,6 +179,7 @@ SILENCED_SYSTEM_CHECKS = [
 ]
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024  # a large state of a Baileys service; other bodies: sessions_app/api/app.py
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'self'"],

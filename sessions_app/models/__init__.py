@@ -10,18 +10,23 @@ from sessions_app.models.hosts import Host, LayerMessage
 from sessions_app.models.messages import Message
 from sessions_app.models.sessions import SYSTEM, WHATSAPP, NotAllowed, WhatsAppSession, new_session_id
 from sessions_app.models.timeline import PairingRound, SessionCommand, SessionEvent
+from sessions_app.models.tokens import DEFAULT_SCOPES, ApiToken, IdempotentRequest, Scope
 from sessions_app.models.vault import AuthBlob, Backup, VaultCheck
 
 __all__ = [
+    "DEFAULT_SCOPES",
     "SYSTEM",
     "WHATSAPP",
+    "ApiToken",
     "AuthBlob",
     "Backup",
     "Host",
+    "IdempotentRequest",
     "LayerMessage",
     "Message",
     "NotAllowed",
     "PairingRound",
+    "Scope",
     "SessionCommand",
     "SessionEvent",
     "VaultCheck",

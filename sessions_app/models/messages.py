@@ -38,6 +38,8 @@ class Message(models.Model):
     status = models.CharField(max_length=10, choices=MessageStatus.choices)
     reason = models.CharField(max_length=40, blank=True)
     requested_by = models.CharField(max_length=150, blank=True)
+    #: An outgoing message that is still queued then is not sent any more.
+    expires_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_default=Now())
     #: WhatsApp's own time of the message.
     sent_at = models.DateTimeField(null=True)

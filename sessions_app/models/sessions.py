@@ -51,7 +51,7 @@ class WhatsAppSession(models.Model):
         unique=True,
         default=new_session_id,
         validators=[
-            RegexValidator(r"^[A-Za-z0-9][A-Za-z0-9._-]*$", _("Letters, digits, dot, dash and underscore only."))
+            RegexValidator(r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z", _("Letters, digits, dot, dash and underscore only."))
         ],
     )
     name = models.CharField(_("name"), max_length=100)
