@@ -32,7 +32,7 @@ WRONG_CODE = "That code is wrong, or it is for another phone number. Check it an
 class QrOffer:
     """What a QR code says."""
 
-    ref: str
+    ref: str = field(repr=False)
     noise_key: bytes
     identity: bytes
     adv_secret: bytes = field(repr=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import json
+import sqlite3
 import tempfile
 import threading
 from collections.abc import Callable, Coroutine
@@ -104,7 +105,10 @@ class Simulator:
         self._loop = self._thread = None
 
     async def _open(self) -> None:
-        state = State(self.state_dir / STATE_FILE)
+        try:
+            state = State(self.state_dir / STATE_FILE)
+        except sqlite3.Error as error:
+            raise SimulatorError(f"The state file {self.state_dir / STATE_FILE} can't be used: {error}.") from error
         try:
             self.world = World(state, _server_keys(state), asyncio.get_running_loop().call_later)
             for account in state.accounts():

@@ -135,6 +135,7 @@ async function refresh() {
   if (!phones.some((phone) => phone.number === chosen)) chosen = phones.length ? phones[0].number : "";
   draw("phones", [phones, chosen], ([known]) => paintPhones(known));
   $("phone").hidden = !chosen;
+  $("no-phones").hidden = Boolean(chosen);
   if (chosen) {
     const phone = await ask("GET", `/api/phones/${chosen}`);
     $("phone-title").textContent = phone.name;

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -10,11 +9,10 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from simulator import Simulator
 from simulator.control import PAGE
+from tests.browser import launch_options
 
 from .clients import NeonizeClient
 from .conftest import ANA, BOB
-
-CHROMIUM = shutil.which("chromium") or ""
 
 pytestmark = pytest.mark.slow
 
@@ -22,9 +20,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def browser_page() -> Iterator[Page]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM or None, args=["--no-sandbox", "--no-proxy-server"]
-        )
+        browser = playwright.chromium.launch(**launch_options())
         yield browser.new_page(viewport={"width": 320, "height": 700})
         browser.close()
 
@@ -48,6 +44,13 @@ def add_phone(page: Page, number: str, name: str) -> None:
     page.get_by_label("Name", exact=True).fill(name)
     page.get_by_role("button", name="Add phone").click()
     expect(page.locator("#phone-title")).to_have_text(name)
+
+
+def test_without_a_phone_a_person_is_told_to_add_one(page: Page) -> None:
+    expect(page.locator("#no-phones")).to_be_visible()
+    expect(page.locator("#phone")).to_be_hidden()
+    add_phone(page, ANA, "Ana")
+    expect(page.locator("#no-phones")).to_be_hidden()
 
 
 def test_a_person_adds_phones_and_sends_a_message(page: Page, simulator: Simulator) -> None:

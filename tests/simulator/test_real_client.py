@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -175,3 +178,75 @@ def test_a_duplicate_is_shown_once(linked: NeonizeClient, simulator: Simulator, 
     linked.expect("message", text="once")
     linked.expect("message", text="end")
     assert [event["text"] for event in linked.events if event.get("text") == "once"] == ["once"]
+
+
+def test_two_real_clients_talk_through_it(
+    linked: NeonizeClient, start_client: Start, ana: Handset, bob: Handset
+) -> None:
+    other = start_client("other")
+    bob.scan(other.expect("qr")["code"])
+    other.expect("connected")
+    for turn in range(3):
+        linked.run("send", to=BOB, text=f"ping {turn}")
+        other.expect("message", text=f"ping {turn}")
+        bob.wait_for_text(f"ping {turn}")
+        other.run("send", to=ANA, text=f"pong {turn}")
+        linked.expect("message", text=f"pong {turn}")
+        ana.wait_for_text(f"pong {turn}")
+    assert {"undecryptable"}.isdisjoint(linked.names() + other.names())
+
+
+def test_without_its_signal_sessions_it_and_its_peers_lose_nothing(
+    linked: NeonizeClient, start_client: Start, tmp_path: Path, bob: Handset
+) -> None:
+    group = bob.create_group("Friends", [ANA])
+    linked.expect("joined")
+    for turn in range(3):
+        linked.run("send", to=BOB, text=f"before {turn}")
+        linked.run("send", to=group.split("@")[0], server="g.us", text=f"group before {turn}")
+        bob.wait_for_text(f"group before {turn}")
+        bob.send_text(ANA, f"answer {turn}")
+        linked.expect("message", text=f"answer {turn}")
+    linked.kill()
+    with closing(sqlite3.connect(tmp_path / "store.sqlite3")) as store, store:
+        store.execute("DELETE FROM whatsmeow_sessions")
+        store.execute("DELETE FROM whatsmeow_sender_keys")
+
+    bob.send_text(ANA, "under the old session")
+    again = start_client()
+    again.expect("connected")
+    again.expect("message", text="under the old session")
+    for turn in range(3):
+        again.run("send", to=BOB, text=f"after {turn}")
+        bob.wait_for_text(f"after {turn}")
+        again.run("send", to=group.split("@")[0], server="g.us", text=f"group after {turn}")
+        bob.wait_for_text(f"group after {turn}")
+        bob.send_text(ANA, f"once more {turn}")
+        again.expect("message", text=f"once more {turn}")
+
+
+def test_a_stale_signal_session_loses_its_sends_in_silence(
+    linked: NeonizeClient, start_client: Start, tmp_path: Path, bob: Handset
+) -> None:
+    """What a real peer does, and the reason for a vault that is written through (wire.md, 5)."""
+    linked.run("send", to=BOB, text="first")
+    bob.wait_for_text("first")
+    # An answer, so that the session is past its first message.
+    bob.send_text(ANA, "answer")
+    linked.expect("message", text="answer")
+    linked.run("send", to=BOB, text="second")
+    bob.wait_for_text("second")
+    linked.kill()
+    copy = (tmp_path / "store.sqlite3").read_bytes()
+    client = start_client()
+    client.expect("connected")
+    client.run("send", to=BOB, text="third")
+    bob.wait_for_text("third")
+    client.kill()
+    (tmp_path / "store.sqlite3").write_bytes(copy)
+    stale = start_client()
+    stale.expect("connected")
+    stale.run("send", to=BOB, text="lost")
+    stale.run("send", to=BOB, text="found")
+    bob.wait_for_text("found")
+    assert "lost" not in [line.text for line in bob.lines]

@@ -98,6 +98,12 @@ def test_a_port_in_use_is_said_in_one_sentence(simulator: Simulator, tmp_path: P
             other.start()
 
 
+def test_a_state_that_is_none_is_said_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "simulator.sqlite3").write_bytes(b"not a database at all" * 100)
+    with pytest.raises(SimulatorError, match=r"^The state file .* can't be used: .*\.$"):
+        Simulator(tmp_path).start()
+
+
 def test_a_stopped_simulator_says_so(tmp_path: Path) -> None:
     with Simulator(tmp_path) as simulator:
         ana = simulator.phone(ANA)
