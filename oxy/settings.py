@@ -178,6 +178,8 @@ SILENCED_SYSTEM_CHECKS = [
     "security.W021",  # nor is whether browsers learn the domain by heart
 ]
 SECURE_REFERRER_POLICY = "same-origin"
+# The simulated phone is a page on another port, and takes the QR code from the console's page that opened it.
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin-allow-popups" if OXY_SIMULATOR else "same-origin"
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024  # a large state of a Baileys service; other bodies: sessions_app/api/app.py
 CONTENT_SECURITY_POLICY = {
