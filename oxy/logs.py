@@ -28,6 +28,7 @@ def logging_config(*, debug: bool) -> dict[str, Any]:
         "loggers": {
             "sessions_app": {"level": "DEBUG" if debug else "INFO"},
             "django.request": {"level": "ERROR"},
-            "django-q": {"level": "INFO", "handlers": ["stderr"], "propagate": False},
+            # It tells of every task it takes and finishes.
+            "django-q": {"level": "INFO" if debug else "WARNING", "handlers": ["stderr"], "propagate": False},
         },
     }
