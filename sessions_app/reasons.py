@@ -33,6 +33,7 @@ class Reason(StrEnum):
     VAULT_UNREADABLE = "vault-unreadable"
     LIVE_STORE_BROKEN = "live-store-broken"
     CREDENTIALS_VANISHED = "credentials-vanished"
+    CREDENTIALS_MISSING = "credentials-missing"
     UNLINKED = "unlinked"
     LOGGED_OUT_HERE = "logged-out-here"
     STREAM_REPLACED = "stream-replaced"
@@ -99,6 +100,10 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.CREDENTIALS_VANISHED: Explanation(
         "The working file lost its credentials without a word from WhatsApp; the stored copy was kept.",
         "Start the session: it is rebuilt from the stored copy.",
+    ),
+    Reason.CREDENTIALS_MISSING: Explanation(
+        "This session had been linked, but the database holds no credentials for it any more.",
+        "If the database was restored from an older copy, restore a newer one. Starting the session pairs it anew, with a scan.",
     ),
     Reason.UNLINKED: Explanation(
         "The phone unlinked this device, or WhatsApp did.", "Start the session and scan the code again."

@@ -30,6 +30,9 @@ def execute(runner: Runner, command: SessionCommand) -> None:
 
 def _start(runner: Runner, command: SessionCommand) -> None:
     _want(runner, WhatsAppSession.Desired.RUNNING)
+    if runner.session.reason == Reason.CREDENTIALS_MISSING:
+        # The person has read that the credentials are gone, and asks for a new pairing.
+        WhatsAppSession.objects.filter(pk=runner.session.pk).update(paired_at=None)
     if runner.phase in ("idle", "waiting"):
         runner.reset_delays()
         runner.begin()

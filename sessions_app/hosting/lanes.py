@@ -20,6 +20,11 @@ log = logging.getLogger(__name__)
 TICK = 0.5
 
 
+def first_line(error: Exception) -> str:
+    """What a database said, for the log: its name and first line, which hold no parameter."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+
+
 class Worker(Protocol):
     """What a lane serves: `work()` does all that is due, `finished` says that it can be dropped."""
 
@@ -79,7 +84,7 @@ class Lane:
         except (OperationalError, InterfaceError) as error:
             # The connection may be a dead one: the next attempt opens its own.
             connections.close_all()
-            log.warning("database_unavailable", extra={"error": type(error).__name__})
+            log.warning("database_unavailable", extra={"error": first_line(error)})
         except Exception:
             # A fault of one session must not take its neighbours down.
             log.exception("work_failed", extra={"worker": repr(worker)})

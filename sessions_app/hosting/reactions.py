@@ -230,7 +230,7 @@ def unlinked(runner: Runner, reason: Reason) -> None:
         if runner.session.deleting:
             runner.delete_row()
         else:
-            runner.apply(Event.LOGGED_OUT, reason, desired=WhatsAppSession.Desired.STOPPED)
+            runner.apply(Event.LOGGED_OUT, reason, desired=WhatsAppSession.Desired.STOPPED, paired_at=None)
             runner.finish()
 
     runner.close_socket(conclude)

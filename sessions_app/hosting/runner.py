@@ -232,6 +232,10 @@ class Runner:
         """Put the live store in place and have an engine prepare it. Safe to repeat after a database error."""
         self.cancel("unused")
         self.session.refresh_from_db()
+        if self.session.paired_at and not self.session.has_creds:
+            # Not a session that was never linked: showing a code here would hide that something was lost.
+            self.give_up(Event.FAILED, Reason.CREDENTIALS_MISSING)
+            return
         self.apply(Event.CONNECT_STARTED if self.session.has_creds else Event.PAIRING_STARTED)
         try:
             paired = self.keeper.open()

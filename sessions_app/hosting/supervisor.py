@@ -24,7 +24,7 @@ from sessions_app import broadcast
 from sessions_app.engine import events as ev
 from sessions_app.hosting import lease, neighbours, reactions, session_path
 from sessions_app.hosting.engines import Engine, Engines
-from sessions_app.hosting.lanes import Lanes
+from sessions_app.hosting.lanes import Lanes, first_line
 from sessions_app.hosting.runner import Runner
 from sessions_app.hosting.watcher import Watcher
 from sessions_app.models import Host, Message, SessionCommand, WhatsAppSession
@@ -200,7 +200,7 @@ class Supervisor:
             action()
         except (OperationalError, InterfaceError) as error:
             connections.close_all()
-            log.warning("database_unavailable", extra={"host": self.host.name, "error": type(error).__name__})
+            log.warning("database_unavailable", extra={"host": self.host.name, "error": first_line(error)})
 
     def _check_helpers(self) -> None:
         for name, helper in (

@@ -343,6 +343,17 @@ def test_a_broken_blob_fails_that_one_session_and_shows_no_code(sim, stores, ses
     assert rounds() == 2
 
 
+def test_a_vault_that_was_emptied_is_said_and_shows_no_code_before_a_person_asks(sim, stores, session):
+    with running_host(stores):
+        pair(session, sim.phone(ANA, name="Ana"))
+    AuthBlob.objects.all().delete()
+    WhatsAppSession.objects.update(creds=None)
+    with running_host(stores):
+        failed = wait_for_status(session, Status.FAILED, "credentials-missing")
+        assert rounds() == 1
+        pair(failed, sim.phone(ANA))
+
+
 def test_a_backup_compares_everything_and_finds_nothing_amiss(sim, host, paired):
     ask(paired, Command.BACKUP)
     row = eventually(lambda: Backup.objects.first(), "the backup")
