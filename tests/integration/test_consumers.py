@@ -213,18 +213,19 @@ async def test_a_code_reaches_the_page_and_its_death_needs_no_message(staff: Use
         assert 'data-state="live"' in page.shown["pairing"] and "data-expires=" in page.shown["pairing"]
 
 
-async def test_a_burst_of_changes_is_shown_by_a_few_renders(staff: User, session: WhatsAppSession) -> None:
-    def burst() -> None:
-        with transaction.atomic():
-            for n in range(40):
-                session.record("vault", keys=n)
-                broadcast.session_changed(session.pk)
+async def test_a_burst_of_changes_is_shown_by_one_render(
+    staff: User, session: WhatsAppSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers.PanelConsumer, "pause", 1.0)
 
     async with opened("/ws/sessions/shop", staff) as page:
         await page.next()
-        await in_database(burst)()
-        await page.until("keys: 39")
-        assert len(page.messages) <= 3
+        for n in range(10):
+            await in_database(session.record)("vault", keys=n)
+            await in_database(broadcast.session_changed)(session.pk)
+        await page.until("keys: 9")
+        # One for the burst; one more where this machine was so slow that the pause ended in the middle of it.
+        assert len(page.messages) - 1 <= 2
 
 
 async def test_only_what_changed_is_sent(staff: User, session: WhatsAppSession) -> None:

@@ -11,7 +11,9 @@ from django.db import transaction
 
 
 class Command(BaseCommand):
-    help = "Makes an administrator and prints the password once, where there is no administrator yet; else does nothing."
+    help = (
+        "Makes an administrator and prints the password once, where there is no administrator yet; else does nothing."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         users: Any = get_user_model().objects
