@@ -23,8 +23,8 @@ def begin(stream: Stream, payload: Any) -> None:
         return
     account = world.state.account(number)
     device = world.state.device(number, payload.device) if account else None
-    # Device 0 is the simulator's own phone: nobody logs in as it.
-    if account is None or device is None or not device.device or device.noise != stream.noise_key:
+    # Device 0 is the simulator's own phone. Its Noise key is empty, so that nobody has it.
+    if account is None or device is None or device.noise != stream.noise_key:
         stream.fail(LOGGED_OUT)
         return
     party = Party(account, device.device)

@@ -101,7 +101,11 @@ async def test_deaf_takes_everything_in_and_answers_nothing(world: World, ana: P
     with pytest.raises(AssertionError, match="no answer"):
         companion.ask("w:p")
     assert other.ask("w:p").get("type") == "result"
+    message_id = other.message(ana.account.lid_jid(), ana.account.lid_jid(1))
+    assert companion.received == []
     await world.faults.clear()
+    companion.log_in()
+    assert companion.got("message", id=message_id)
     assert companion.ask("w:p").get("type") == "result"
 
 
@@ -154,6 +158,8 @@ async def test_replaced_says_so_to_one_device(world: World, ana: Phone, bob: Pho
     await world.faults.cause("replaced", jid=str(mine.jid))
     assert mine.got("stream:error")[0].child("conflict").get("type") == "replaced"
     assert other.got("stream:error") == []
+    other.message(ana.account.lid_jid(), ana.account.lid_jid(1))
+    assert mine.received[-1].tag == "stream:error"
 
 
 async def test_stream_error_ends_streams_with_its_code(world: World, ana: Phone) -> None:
