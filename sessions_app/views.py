@@ -84,11 +84,7 @@ def session_page(request: StaffRequest, session_id: str) -> HttpResponse:
     session = get_object_or_404(panels.public_sessions(), session_id=session_id)
     shown = {panel.name: panel for panel in panels.session_panels(session.pk)}
     context = {"session": session, "panels": shown, **_feed(f"/ws/sessions/{session.session_id}")}
-    response = render(request, "oxy/session.html", context)
-    if settings.OXY_SIMULATOR:
-        # The simulated phone is a window of another origin: with Django's default the two could not speak.
-        response["Cross-Origin-Opener-Policy"] = "same-origin-allow-popups"
-    return response
+    return render(request, "oxy/session.html", context)
 
 
 @staff_only

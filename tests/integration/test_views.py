@@ -520,13 +520,10 @@ def test_a_simulated_phone_gets_the_code_from_the_page_and_never_by_a_url(staff:
     settings.OXY_SIMULATOR, settings.OXY_SIMULATOR_CONTROL = True, "http://127.0.0.1:8099"
     session = make_session(Status.PAIRING, creds=None)
     make_round(session)
-    response = staff.get(f"/sessions/{session.session_id}/")
-    html = response.content.decode()
+    html = session_page(staff, session)
     assert f'data-code="{escape(QR_TEXT)}" data-control="http://127.0.0.1:8099"' in tag(html, "qr")
     assert html.count(escape(QR_TEXT)) == 1
     assert "Scan with the simulated phone" in button_names(html)
-    # With Django's default, same-origin, the two windows could not speak.
-    assert response["Cross-Origin-Opener-Policy"] == "same-origin-allow-popups"
 
 
 def test_no_page_needs_what_the_content_security_policy_forbids(staff: Client) -> None:
