@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import secrets
 import socket
 import threading
@@ -52,7 +53,14 @@ class HelperDied(Exception):
 
 def run(stop: Stop) -> None:
     """Host sessions until `stop` is set; returns when every socket is closed and every lease is given back."""
+    allow_many_files()
     Supervisor(session_path.choose()).run(stop)
+
+
+def allow_many_files() -> None:
+    """Take all the descriptors that the system grants: a session needs about five here, and three in its engine."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 class Supervisor:
