@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from google.protobuf.message import DecodeError
 
@@ -74,7 +74,10 @@ class Stream:
 
     def _take_frame(self, payload: bytes) -> None:
         if self._reading:
-            self._take_stanza(decode(self._reading.decrypt(payload)))
+            wire = self._reading.decrypt(payload)
+            stanza = decode(wire)
+            self._record("in", wire)
+            self._take_stanza(stanza)
         elif self._handshake is None:
             self._handshake = ServerHandshake(INTRO, self.world.keys)
             self._write(frame(self._handshake.answer(payload)))
@@ -89,7 +92,6 @@ class Stream:
             login.begin(self, payload)
 
     def _take_stanza(self, stanza: Node) -> None:
-        self._record("in", stanza)
         if self.ended or self.world.faults.is_deaf(self):
             return
         if stanza.tag == "iq" and stanza.get("type") in ("result", "error"):
@@ -103,8 +105,9 @@ class Stream:
     def send(self, stanza: Node) -> None:
         if self.ended or self._writing is None or self.world.faults.is_deaf(self):
             return
-        self._record("out", stanza)
-        self._write_in_time(frame(self._writing.encrypt(encode(stanza))))
+        wire = encode(stanza)
+        self._record("out", wire)
+        self._write_in_time(frame(self._writing.encrypt(wire)))
 
     deliver = send
 
@@ -147,8 +150,8 @@ class Stream:
         self.ended = True
         self._hang_up()
 
-    def _record(self, direction: Any, stanza: Node) -> None:
-        self.world.transcript.add(Entry(self.number, str(self.party.jid) if self.party else "", direction, stanza))
+    def _record(self, direction: Literal["in", "out"], wire: bytes) -> None:
+        self.world.transcript.add(Entry(self.number, str(self.party.jid) if self.party else "", direction, wire))
 
     def _write_in_time(self, data: bytes) -> None:
         now, delay = time.monotonic(), self.world.faults.delay

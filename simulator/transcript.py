@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal
 
-from simulator.nodes import Node
+from simulator.nodes import Node, decode
 
 #: Older stanzas are forgotten; a pairing and its first messages take about 40.
 KEPT = 50_000
@@ -18,13 +18,20 @@ KEPT = 50_000
 
 @dataclass(frozen=True)
 class Entry:
-    """One stanza. `direction` is "in" for what a client sent; `device` is its address, empty before it has one."""
+    """One stanza. `direction` is "in" for what a client sent; `device` is its address, empty before it has one.
+
+    It is kept as it was on the wire: the 812 prekeys of a new device are 36 kB so, and a megabyte as nodes.
+    """
 
     connection: int
     device: str
     direction: Literal["in", "out"]
-    node: Node
+    wire: bytes = field(repr=False)
     at: float = field(default_factory=time.time)
+
+    @property
+    def node(self) -> Node:
+        return decode(self.wire)
 
 
 @dataclass(frozen=True)
