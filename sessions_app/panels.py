@@ -38,6 +38,8 @@ LIST_PANELS = ("warnings", "counts", "list")
 
 _ORDER = (Command.START, Command.STOP, Command.RESTART, Command.BACKUP, Command.LOGOUT, Command.DELETE)
 _BEGIN = frozenset({Command.START.value, Command.RESTART.value})
+#: The outcome of a round whose code was scanned: it is over, but no code of it has died unused.
+PAIRED = "paired"
 #: What a dead code is drawn from where the page was opened too late to have seen it: it says nothing.
 _BLANK_CODE = "This code is no longer valid. " * 7
 
@@ -146,7 +148,7 @@ def _actions(session: WhatsAppSession, *, pairs: bool) -> list[dict[str, Any]]:
 def _pairing_context(session: WhatsAppSession, pending: SessionCommand | None) -> dict[str, Any]:
     last_round = session.rounds.order_by("-pk").first()
     code = _open_code(last_round)
-    spent = bool(last_round and last_round.index and not _was_paired(session, last_round))
+    spent = bool(last_round and last_round.index and last_round.outcome != PAIRED)
     begins = bool(pending and pending.verb in _BEGIN)
     dead = spent and not code and not begins
     return {
@@ -161,10 +163,6 @@ def _pairing_context(session: WhatsAppSession, pending: SessionCommand | None) -
         "code_asked": bool(pending and pending.verb == Command.PAIRING_CODE),
         "new_round": (Command.START if session.allows(Command.START) else Command.RESTART).value,
     }
-
-
-def _was_paired(session: WhatsAppSession, last_round: PairingRound) -> bool:
-    return session.paired_at is not None and session.paired_at >= last_round.started_at
 
 
 def _open_code(last_round: PairingRound | None) -> str | None:

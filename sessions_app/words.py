@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from django.template.defaultfilters import filesizeformat
 from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -112,7 +113,7 @@ def event_title(event: SessionEvent) -> Text:
 def event_facts(event: SessionEvent) -> list[tuple[str, str]]:
     """What else the entry says: the plain values of its detail, by name."""
     return [
-        (name.replace("_", " "), str(value))
+        (name.replace("_", " "), filesizeformat(value) if name == "bytes" else str(value))
         for name, value in event.detail.items()
         if name != "command" and isinstance(value, str | int | float) and value != ""
     ]

@@ -322,8 +322,8 @@ def test_a_new_round_that_was_asked_for_is_not_offered_again(staff: Client) -> N
 
 
 def test_the_round_that_linked_a_phone_is_no_dead_code(staff: Client) -> None:
-    session = make_session(Status.LOGGED_OUT, creds=None, paired_at=timezone.now())
-    make_round(session, seconds_left=-60, ended_at=timezone.now(), outcome="success")
+    session = make_session(Status.LOGGED_OUT, creds=None)
+    make_round(session, seconds_left=-60, ended_at=timezone.now(), outcome="paired")
     html = session_page(staff, session)
     assert 'data-state="none"' in tag(html, "qr")
     assert "New round" in button_names(html)
