@@ -26,8 +26,8 @@ def main() -> None:
         stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
     logging.getLogger("sessions_app").setLevel(logging.INFO)
-    commands_fd = _take_standard_streams()
-    os.set_inheritable(arguments.events_fd, False)
+    commands_fd, events_fd = os.dup(0), os.dup(arguments.events_fd)
+    _put_nowhere(0, 1)
     for number in (signal.SIGINT, signal.SIGTERM):
         # Ctrl-C and a platform's stop reach the whole group. The host ends us when it has everything: by closing the pipe.
         signal.signal(number, signal.SIG_IGN)
@@ -35,17 +35,15 @@ def main() -> None:
         library = Library(os.environ)
     except LoadError as error:
         sys.exit(_unusable(str(error)))
-    Engine(library, commands_fd=commands_fd, events_fd=arguments.events_fd).run()
+    Engine(library, commands_fd=commands_fd, events_fd=events_fd).run()
 
 
-def _take_standard_streams() -> int:
-    """Keep standard input for ourselves, and let what the library prints on standard output go nowhere."""
-    commands_fd = os.dup(0)
+def _put_nowhere(*descriptors: int) -> None:
+    """So that nothing reads our commands, and what the library prints on standard output reaches nobody."""
     nowhere = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nowhere, 0)
-    os.dup2(nowhere, 1)
+    for descriptor in descriptors:
+        os.dup2(nowhere, descriptor)
     os.close(nowhere)
-    return commands_fd
 
 
 def _unusable(sentence: str) -> int:

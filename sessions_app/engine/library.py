@@ -84,7 +84,12 @@ class Library:
             "neonize.proto.waCompanionReg.WAWebProtobufsCompanionReg_pb2"
         ).DeviceProps
         self._moving = threading.Lock()
-        self._log = binding.func_callback_bytes2(lambda data, size: self._on_log(data, size))
+        self._handlers: dict[str, Handlers] = {}
+        # These are never given up: goroutines of a client call them long after its run has returned.
+        self._on_qr = binding.func_string(self._hear_qr)
+        self._on_round_ended = binding.func_string(self._hear_round_end)
+        self._on_event = binding.func_callback_bytes(self._hear_event)
+        self._on_log = {"": self._log_callback("")}
         self.version = str(importlib.import_module("neonize").__version__)
         self.whatsapp_version = loading.claimed_version(self._go._name)
 
@@ -104,23 +109,21 @@ class Library:
         `uuid` must be used for one run only: two clients under one uuid send as each other. The JID of the account is not
         passed on: an unknown one is a nil pointer, and a live store holds one account at most.
         """
-        callbacks = (
-            self._binding.func_string(lambda _, text: handlers.qr(ctypes.string_at(text).decode())),
-            self._binding.func_string(lambda _, text: handlers.round_ended(ctypes.string_at(text).decode())),
-            self._binding.func_callback_bytes(
-                lambda _, data, size, number: handlers.event(number, ctypes.string_at(data, size))
-            ),
-            self._binding.func_callback_bytes2(lambda data, size: self._on_log(data, size, handlers.dropped)),
-        )
+        self._handlers[uuid] = handlers
+        self._on_log[uuid] = self._log_callback(uuid)
         subscribed = bytes(EVENT_NAMES)
         # The name and icon in the phone's list of linked devices. They are one global of the library: the last start wins.
         props = self._device_props(os=device_name, platformType=self._device_props.CHROME).SerializeToString()
         proxy = self._binding.ProxySettings(proxy_address=proxy_url)._to_c_struct() if proxy_url else None
-        error = self._go.Neonize(
-            store_name(path), uuid.encode(), b"", 0, 0, b"WARN", *callbacks,
-            subscribed, len(subscribed), props, len(props), b"", 0,
-            ctypes.byref(proxy) if proxy else None,
-        )  # fmt: skip
+        try:
+            error = self._go.Neonize(
+                store_name(path), uuid.encode(), b"", 0, 0, b"WARN",
+                self._on_qr, self._on_round_ended, self._on_event, self._on_log[uuid],
+                subscribed, len(subscribed), props, len(props), b"", 0,
+                ctypes.byref(proxy) if proxy else None,
+            )  # fmt: skip
+        finally:
+            del self._handlers[uuid]
         if error:
             raise LibraryError(redact(error.decode()))
 
@@ -148,7 +151,7 @@ class Library:
 
     def prepare(self, path: str) -> int:
         """Make or migrate the library's tables in a file; the number of accounts in it. Opens no connection to WhatsApp."""
-        answer = self._go.GetAllDevices(store_name(path), self._log).decode()
+        answer = self._go.GetAllDevices(store_name(path), self._on_log[""]).decode()
         if answer.startswith("error: "):
             raise LibraryError(redact(answer.removeprefix("error: ")))
         # Not split further: neonize's own wrapper does, at commas, and fails on a name that has one.
@@ -199,7 +202,25 @@ class Library:
         with self._moving:
             pass
 
-    def _on_log(self, data: int, size: int, dropped: Callable[[str, str, str], None] | None = None) -> None:
+    # --- called by the library ---------------------------------------------------
+
+    def _hear_qr(self, uuid: int, text: int) -> None:
+        if handlers := self._handlers.get(ctypes.string_at(uuid).decode()):
+            handlers.qr(ctypes.string_at(text).decode())
+
+    def _hear_round_end(self, uuid: int, text: int) -> None:
+        if handlers := self._handlers.get(ctypes.string_at(uuid).decode()):
+            handlers.round_ended(ctypes.string_at(text).decode())
+
+    def _hear_event(self, uuid: bytes, data: int, size: int, number: int) -> None:
+        if handlers := self._handlers.get(uuid.decode()):
+            handlers.event(number, ctypes.string_at(data, size))
+
+    def _log_callback(self, uuid: str) -> Any:
+        """One a run, because it is not told whose line it gets."""
+        return self._binding.func_callback_bytes2(lambda data, size: self._hear_log(uuid, data, size))
+
+    def _hear_log(self, uuid: str, data: int, size: int) -> None:
         """A line of the Go library's log, from WARN on: below that it quotes stanzas and QR codes.
 
         One line is news. A process that dies between storing a message's key as used and handing the message over gets it
@@ -208,8 +229,9 @@ class Library:
         entry = self._proto.LogEntry.FromString(ctypes.string_at(data, size))
         level = logging.ERROR if entry.Level == "ERROR" else logging.WARNING
         logger.log(level, "library_said part=%s text=%s", entry.Name, redact(entry.Message)[:300])
-        if dropped and (match := _DROPPED.match(entry.Message)):
-            dropped(match["id"], match["sender"], match["chat"] or match["sender"])
+        handlers = self._handlers.get(uuid)
+        if handlers and (match := _DROPPED.match(entry.Message)):
+            handlers.dropped(match["id"], match["sender"], match["chat"] or match["sender"])
 
 
 def store_name(path: str) -> bytes:

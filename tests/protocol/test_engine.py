@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +18,7 @@ import pytest
 
 from sessions_app.engine import events
 from simulator import PhoneError, Simulator
-from tests.protocol.harness import EngineProcess, engine, until
+from tests.protocol.harness import NOWHERE, PROJECT, EngineProcess, engine, until
 
 ANA, BOB = "5511987650001", "5511987650002"
 
@@ -351,6 +355,39 @@ def test_an_engine_that_is_told_to_shut_down_stops_everything(oxy: EngineProcess
     oxy.send(events.ShutDown())
     assert oxy.wait(6) == 0
     until(lambda: len(oxy.all(events.ClientStopped)) == 2, timeout=2)
+
+
+def test_a_socket_that_outlives_its_lease_takes_the_engine_with_it(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, engine(tmp_path) as oxy:
+        # Accepts and never answers: as long as the library dials, nothing can close its socket.
+        oxy.start("shop", lease=1, proxy_url=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        assert oxy.wait(8) == 70
+        assert "socket_not_closed session=shop" in oxy.said()
+
+
+def test_an_engine_leaves_when_its_parent_is_gone_though_its_pipe_is_held_open(tmp_path: Path) -> None:
+    parent_script = (
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-m', 'sessions_app.engine', '--events-fd', '1'])\n"
+        "print('child', child.pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", parent_script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=PROJECT,
+        env=os.environ | NOWHERE,
+    ) as parent:
+        assert parent.stdout is not None
+        lines = iter(parent.stdout.readline, b"")
+        pid = int(next(lines).split()[1])
+        next(line for line in lines if b"EngineStarted" in line)
+        assert Path(f"/proc/{pid}").exists()
+        parent.kill()
+        assert parent.stdout.read() == b""
+        until(lambda: not Path(f"/proc/{pid}").exists(), timeout=3)
 
 
 def test_signals_of_the_group_do_not_end_an_engine(oxy: EngineProcess, sim: Simulator) -> None:

@@ -103,3 +103,37 @@ def test_a_package_without_its_shared_library_is_not_completed_from_the_internet
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(loading.LoadError, match="no shared library for this machine"):
         loading.load({})
+
+
+CALLED_LATE = """
+import ctypes, gc, os
+from sessions_app.engine.library import Handlers, Library
+library, heard = Library(os.environ), []
+handlers = Handlers(qr=heard.append, round_ended=heard.append, event=lambda *a: heard.append(a), dropped=lambda *a: heard.append(a))
+addresses = []
+
+def returns_at_once(*arguments):
+    for callback in arguments[6:10]:
+        addresses.append(ctypes.cast(callback, ctypes.c_void_p).value)
+    return b""
+
+library._go = type("Go", (), {"Neonize": staticmethod(returns_at_once)})
+for run in range(50):
+    library.run(f"run {run}", "/nowhere", device_name="Oxy", proxy_url="", handlers=handlers)
+gc.collect()
+noise = [ctypes.CFUNCTYPE(None)(lambda: None) for _ in range(1000)]
+entry = library._proto.LogEntry(Message="Ignoring message A from 1@lid: old counter", Name="Client", Level="WARN").SerializeToString()
+for run in range(50):
+    qr, ended, event, log = addresses[4 * run : 4 * run + 4]
+    library._binding.func_string(qr)(b"run 1", b"code")
+    library._binding.func_string(ended)(b"run 1", b"timeout")
+    library._binding.func_callback_bytes(event)(b"run 1", b"", 0, 12)
+    library._binding.func_callback_bytes2(log)(entry, len(entry))
+print("heard", heard)
+"""
+
+
+def test_what_the_library_calls_after_a_run_has_ended_is_still_there_and_changes_nothing() -> None:
+    ended = run_engine("-c", CALLED_LATE)
+    assert (ended.returncode, ended.stdout) == (0, "heard []\n"), ended.stderr[-2000:]
+    assert ended.stderr.count("library_said") in (0, 50)
