@@ -26,10 +26,12 @@ demo: $(RUN) ## the console with a simulated WhatsApp and a simulated phone
 	@$(PY) -m oxy.local_env
 	@exec $(PY) manage.py demo
 
-test: $(DEV) ## every test, on SQLite and on PostgreSQL
+test: $(DEV) ## every test; integration and acceptance on SQLite and on PostgreSQL
 	$(PY) -m tests.browser
-	$(PY) -m pytest
-	$(PY) -m tests.postgres $(PY) -m pytest tests/integration tests/acceptance
+	$(PY) -m pytest --ignore=tests/acceptance
+	$(PY) -m pytest tests/acceptance
+	$(PY) -m tests.postgres $(PY) -m pytest tests/integration
+	$(PY) -m tests.postgres $(PY) -m pytest tests/acceptance
 
 check: $(DEV) ## format, lint, types, settings and migrations; then every test
 	$(PY) -m ruff format --check .
