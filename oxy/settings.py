@@ -79,6 +79,8 @@ OXY_ENGINE_CAPACITY = env.int("OXY_ENGINE_CAPACITY", default=50)
 # Messages of one session that may wait to be sent, and requests a minute that a token may make (0: any number).
 OXY_QUEUE_LIMIT = env.int("OXY_QUEUE_LIMIT", default=1000)
 OXY_RATE_LIMIT = env.int("OXY_RATE_LIMIT", default=600)
+#: Whether webhooks may go to private networks and to this machine itself.
+OXY_WEBHOOK_ALLOW_PRIVATE = env.bool("OXY_WEBHOOK_ALLOW_PRIVATE", default=False)
 OXY_SIMULATOR = env.bool("OXY_SIMULATOR", default=False)
 OXY_SIMULATOR_ROOT = env.str("OXY_SIMULATOR_ROOT", default="") if OXY_SIMULATOR else ""
 OXY_SIMULATOR_CONTROL = env.str("OXY_SIMULATOR_CONTROL", default="") if OXY_SIMULATOR else ""

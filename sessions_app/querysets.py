@@ -5,14 +5,15 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db import models
-from django.db.models import Exists, OuterRef, Q
-from django.db.models.functions import Now
+from django.db import models, transaction
+from django.db.models import Count, Exists, OuterRef, Q, Subquery, TextField
+from django.db.models.functions import Cast, Coalesce, Length, Now
 
 from sessions_app.lifecycle import FINAL
+from sessions_app.reasons import Reason
 
 if TYPE_CHECKING:
-    from sessions_app.models import Host, SessionCommand, WhatsAppSession  # noqa: F401 - named in base classes
+    from sessions_app.models import Host, Message, SessionCommand, WhatsAppSession  # noqa: F401 - named in base classes
 
 #: A host that has not written its beat for so long is taken for dead.
 HOST_TTL = timedelta(seconds=30)
@@ -31,11 +32,38 @@ class SessionQuerySet(models.QuerySet["WhatsAppSession"]):
     def hosted_by(self, host: Host) -> SessionQuerySet:
         return self.filter(lease_host=host, lease_until__gte=Now())
 
+    def with_vault_size(self) -> SessionQuerySet:
+        """With `linked`, `key_count` and `creds_size` of each: counted by the database, so that no key leaves it."""
+        from sessions_app.models import AuthBlob
+
+        blobs = AuthBlob.objects.filter(session=OuterRef("pk")).order_by().values("session").annotate(n=Count("*"))
+        return self.annotate(
+            linked=Q(creds__isnull=False),
+            key_count=Coalesce(Subquery(blobs.values("n")), 0),
+            creds_size=Coalesce(Length(Cast("creds", TextField())), 0),
+        )
+
 
 class CommandQuerySet(models.QuerySet["SessionCommand"]):
     def pending(self) -> CommandQuerySet:
         """Not taken by any host yet, oldest first."""
         return self.filter(taken_at=None, done_at=None).order_by("pk")
+
+
+class MessageQuerySet(models.QuerySet["Message"]):
+    def give_up_expired(self) -> int:
+        """End queued messages whose time has passed; returns how many."""
+        from sessions_app.models import EventName
+        from sessions_app.models.outbox import write_messages
+
+        ended = 0
+        failed = {"status": "failed", "reason": Reason.QUEUE_EXPIRED.value}
+        for message in self.filter(status="queued", expires_at__lte=Now()).select_related("session"):
+            with transaction.atomic():
+                if self.filter(pk=message.pk, status="queued").update(**failed):
+                    write_messages(message.session, EventName.MESSAGE_STATUS, [message.code])
+                    ended += 1
+        return ended
 
 
 class HostQuerySet(models.QuerySet["Host"]):

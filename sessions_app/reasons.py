@@ -41,6 +41,7 @@ class Reason(StrEnum):
     CLIENT_OUTDATED = "client-outdated"
     OUTCOME_UNKNOWN = "outcome-unknown"
     SEND_REFUSED = "send-refused"
+    QUEUE_EXPIRED = "queue-expired"
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,10 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.SEND_REFUSED: Explanation(
         "WhatsApp, or its library, refused to send this message.", "Check the recipient's number, then send it again."
+    ),
+    Reason.QUEUE_EXPIRED: Explanation(
+        "The session was not connected in the time that this message could wait, so it was not sent.",
+        "See why the session was down, then send the message again.",
     ),
     Reason.CLIENT_OUTDATED: Explanation(
         "WhatsApp no longer accepts this version of the client library.",

@@ -6,10 +6,10 @@ from django_q.models import OrmQ, Schedule
 from django_q.tasks import async_task
 
 from sessions_app.lifecycle import Command, Status
-from sessions_app.models import Host, NotAllowed, SessionCommand, WhatsAppSession
+from sessions_app.models import Host, Message, NotAllowed, SessionCommand, WhatsAppSession
 
 #: What runs again and again, and every how many minutes.
-SCHEDULES = {"ensure_hosts": 1, "back_up": 2}
+SCHEDULES = {"ensure_hosts": 1, "back_up": 2, "give_up_expired_messages": 1, "deliver_webhooks": 1, "prune": 60}
 
 
 def host_sessions() -> str:
@@ -51,6 +51,30 @@ def back_up() -> int:
             continue
         count += 1
     return count
+
+
+def give_up_expired_messages() -> int:
+    """End queued messages whose time has passed, of sessions that no host runs too; how many."""
+    return Message.objects.give_up_expired()
+
+
+def queue_delivery() -> None:
+    """Have a worker deliver webhooks; `webhooks.deliver_soon` says when."""
+    async_task(f"{__name__}.{deliver_webhooks.__name__}", save=False)
+
+
+def deliver_webhooks() -> int:
+    """Deliver to webhooks what is due; how many attempts were made. Queued as events happen, and by its schedule."""
+    from sessions_app import webhooks
+
+    return webhooks.deliver()
+
+
+def prune() -> int:
+    """Delete what nobody needs any more; how many events."""
+    from sessions_app import outbox
+
+    return outbox.prune()
 
 
 def probe() -> None:

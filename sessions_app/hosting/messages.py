@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Any
+
+from django.db import transaction
+from django.db.models import QuerySet
 
 from sessions_app.engine.events import MessageReceived, ReceiptReceived
-from sessions_app.models import Message, WhatsAppSession
+from sessions_app.models import EventName, Message, WhatsAppSession
+from sessions_app.models.outbox import write_messages
+from sessions_app.vault.keys import printable
 
 _S = Message.MessageStatus
 #: What a receipt of this kind makes of a message that is in one of these statuses.
@@ -15,11 +21,18 @@ _RECEIPTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "read": (_S.READ, (_S.SENDING, _S.SENT, _S.DELIVERED)),
     "played": (_S.READ, (_S.SENDING, _S.SENT, _S.DELIVERED)),
 }
+#: What devices tell each other; nobody wrote it.
+_NOT_FOR_PEOPLE = frozenset({"protocolMessage", "senderKeyDistributionMessage", ""})
 
 
 def record_received(session: WhatsAppSession, events: Iterable[MessageReceived]) -> None:
-    """Write messages once: a spool that is read again after a crash adds nothing."""
-    Message.objects.bulk_create([_row(session, event) for event in events], ignore_conflicts=True)
+    """Write messages once: a spool that is read again after a crash adds nothing, and tells programs nothing again."""
+    rows = [_row(session, event) for event in events if event.kind not in _NOT_FOR_PEOPLE]
+    with transaction.atomic():
+        Message.objects.bulk_create(rows, ignore_conflicts=True)
+        # A row that was ignored is not found by the code that it was given here.
+        write_messages(session, EventName.MESSAGE_RECEIVED, [row.code for row in rows if row.direction == "in"])
+        write_messages(session, EventName.MESSAGE_STATUS, [row.code for row in rows if row.direction == "out"])
 
 
 def record_receipt(session: WhatsAppSession, event: ReceiptReceived) -> bool:
@@ -28,18 +41,35 @@ def record_receipt(session: WhatsAppSession, event: ReceiptReceived) -> bool:
         return True
     status, before = _RECEIPTS[event.kind]
     ours = session.messages.filter(direction=Message.Direction.OUT, message_id__in=event.message_ids)
-    return bool(ours.filter(status__in=before).update(status=status)) or ours.exists()
+    return bool(move(session, ours.filter(status__in=before), status=status)) or ours.exists()
+
+
+def move(session: WhatsAppSession, rows: QuerySet[Message], **changes: Any) -> int:
+    """Change these messages of a session and tell programs, both or neither; returns how many there were."""
+    with transaction.atomic():
+        codes = list(rows.select_for_update().values_list("code", flat=True))
+        if codes:
+            Message.objects.filter(code__in=codes).update(**changes)
+            write_messages(session, EventName.MESSAGE_STATUS, codes)
+    return len(codes)
 
 
 def _row(session: WhatsAppSession, event: MessageReceived) -> Message:
+    sender = known_number(event.sender, event.sender_alt)
+    chat = sender if not event.is_group and event.chat == event.sender else event.chat
     return Message(
         session=session,
         direction=Message.Direction.OUT if event.from_me else Message.Direction.IN,
         status=_S.SENT if event.from_me else _S.RECEIVED,
         message_id=event.message_id[:128],
-        chat=event.chat[:80],
-        sender=event.sender[:80],
-        text=event.text.replace("\0", ""),  # PostgreSQL stores no NUL
+        chat=chat[:80],
+        sender=sender[:80],
+        text=printable(event.text),
         kind=event.kind[:40],
         sent_at=datetime.fromtimestamp(event.timestamp, UTC) if event.timestamp else None,
     )
+
+
+def known_number(jid: str, other: str) -> str:
+    """The address with the phone number, where WhatsApp names somebody by an LID and gives the number beside it."""
+    return other if jid.endswith("@lid") and other.endswith("@s.whatsapp.net") else jid

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from django.db import transaction
 from django.db.models.functions import Now
 
 from sessions_app import qr
-from sessions_app.models import PairingRound, WhatsAppSession
+from sessions_app.models import EventName, OutboxEvent, PairingRound, WhatsAppSession
 from sessions_app.vault import crypto
 
 
@@ -25,7 +26,16 @@ def show_code(current: PairingRound, code: str, issued_at: float) -> None:
     current.issued_at = datetime.fromtimestamp(issued_at, UTC)
     current.expires_at = current.issued_at + qr.lifetime(current.index)
     current.sealed_code = crypto.seal(code.encode(), current.session.session_id, "qr-code")
-    current.save(update_fields=["index", "issued_at", "expires_at", "sealed_code"])
+    told = {
+        "index": current.index,
+        "of": current.of,
+        "expires_at": current.expires_at,
+        # Where the code is: it is a secret for as long as it lives, so the event log does not hold it.
+        "url": f"/api/sessions/{current.session.session_id}/qr",
+    }
+    with transaction.atomic():
+        current.save(update_fields=["index", "issued_at", "expires_at", "sealed_code"])
+        OutboxEvent.write(current.session, EventName.SESSION_QR, told)
 
 
 def show_pairing_code(current: PairingRound, code: str, phone: str) -> None:

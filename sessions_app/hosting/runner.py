@@ -19,7 +19,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
 from sessions_app import broadcast
@@ -30,7 +30,7 @@ from sessions_app.hosting.keeper import SPOOL_NAME, CredentialsVanished, Keeper,
 from sessions_app.hosting.lease import Lease, release
 from sessions_app.hosting.sending import Outbox
 from sessions_app.lifecycle import Command, Event, IllegalTransition, Status
-from sessions_app.models import PairingRound, SessionCommand, WhatsAppSession
+from sessions_app.models import EventName, OutboxEvent, PairingRound, SessionCommand, WhatsAppSession
 from sessions_app.reasons import Reason
 from sessions_app.vault.store import LeaseLost
 
@@ -381,12 +381,14 @@ class Runner:
     def delete_row(self) -> None:
         """Delete the session with all that hangs on it, and its directory."""
         self.leave_engine()
-        if not WhatsAppSession.objects.filter(pk=self.session.pk, lease_epoch=self.lease.epoch).delete()[0]:
-            raise LeaseLost
+        with transaction.atomic():
+            if not WhatsAppSession.objects.filter(pk=self.session.pk, lease_epoch=self.lease.epoch).delete()[0]:
+                raise LeaseLost
+            OutboxEvent.write(self.session, EventName.SESSION_DELETED, {"session_id": self.session.session_id})
         self.keeper.remove_directory()
         log.info("session_deleted", extra={"session": self.session.session_id})
         self._leave()
-        broadcast.sessions_changed()
+        broadcast.session_changed(self.session.pk)
 
     def hold(self, command: SessionCommand) -> None:
         """Keep a command open until the engine has answered."""

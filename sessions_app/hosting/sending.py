@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sessions_app.engine import events as ev
 from sessions_app.hosting import messages
@@ -42,6 +42,7 @@ class Outbox:
         if not self.grew or runner.phase != "running" or runner.session.status != Status.CONNECTED or not runner.engine:
             return
         self.grew = False
+        runner.session.messages.give_up_expired()
         room = IN_FLIGHT - len(self._in_flight)
         for message in runner.session.messages.filter(direction="out", status=_S.QUEUED).order_by("pk")[:room]:
             if not Message.objects.filter(pk=message.pk, status=_S.QUEUED).update(status=_S.SENDING):
@@ -54,9 +55,8 @@ class Outbox:
 
     def on_sent(self, event: ev.MessageSent) -> None:
         self._runner.keeper.flush()
-        Message.objects.filter(code=event.ref, status=_S.SENDING).update(
-            status=_S.SENT, message_id=event.message_id, sent_at=datetime.fromtimestamp(event.timestamp, UTC)
-        )
+        sent_at = datetime.fromtimestamp(event.timestamp, UTC)
+        self._move(event.ref, status=_S.SENT, message_id=event.message_id, sent_at=sent_at)
         if early := self._early.pop(event.message_id, None):
             messages.record_receipt(self._runner.session, early)
         self._done(event.ref)
@@ -67,7 +67,7 @@ class Outbox:
             Message.objects.filter(code=event.ref, status=_S.SENDING).update(status=_S.QUEUED)
         else:
             reason = Reason.OUTCOME_UNKNOWN if event.in_doubt else Reason.SEND_REFUSED
-            Message.objects.filter(code=event.ref, status=_S.SENDING).update(status=_S.FAILED, reason=reason.value)
+            self._move(event.ref, status=_S.FAILED, reason=reason.value)
         self._done(event.ref)
 
     def on_receipt(self, event: ev.ReceiptReceived) -> None:
@@ -81,9 +81,11 @@ class Outbox:
         """End the sends that an engine, a host or a stop interrupted: nobody can say any more whether they went out."""
         self._in_flight.clear()
         self.grew = True
-        self._runner.session.messages.filter(direction="out", status=_S.SENDING).update(
-            status=_S.FAILED, reason=Reason.OUTCOME_UNKNOWN.value
-        )
+        sending = self._runner.session.messages.filter(direction="out", status=_S.SENDING)
+        messages.move(self._runner.session, sending, status=_S.FAILED, reason=Reason.OUTCOME_UNKNOWN.value)
+
+    def _move(self, ref: str, **changes: Any) -> None:
+        messages.move(self._runner.session, Message.objects.filter(code=ref, status=_S.SENDING), **changes)
 
     def _done(self, ref: str) -> None:
         self._in_flight.discard(ref)

@@ -6,12 +6,23 @@ and programs use (`request()`, `send_text()`) are methods of the session; each w
 
 from __future__ import annotations
 
+from sessions_app.models.foreign import ForeignFile, ForeignState
 from sessions_app.models.hosts import Host, LayerMessage
 from sessions_app.models.messages import Message
-from sessions_app.models.sessions import SYSTEM, WHATSAPP, NotAllowed, WhatsAppSession, new_session_id
+from sessions_app.models.outbox import EventCounter, EventName, OutboxEvent
+from sessions_app.models.sessions import (
+    SYSTEM,
+    WHATSAPP,
+    NotAllowed,
+    NotLinked,
+    QueueFull,
+    WhatsAppSession,
+    new_session_id,
+)
 from sessions_app.models.timeline import PairingRound, SessionCommand, SessionEvent
 from sessions_app.models.tokens import DEFAULT_SCOPES, ApiToken, IdempotentRequest, Scope
 from sessions_app.models.vault import AuthBlob, Backup, VaultCheck
+from sessions_app.models.webhooks import DeliveryTurn, Webhook, WebhookDelivery, WebhookStream
 
 __all__ = [
     "DEFAULT_SCOPES",
@@ -20,16 +31,27 @@ __all__ = [
     "ApiToken",
     "AuthBlob",
     "Backup",
+    "DeliveryTurn",
+    "EventCounter",
+    "EventName",
+    "ForeignFile",
+    "ForeignState",
     "Host",
     "IdempotentRequest",
     "LayerMessage",
     "Message",
     "NotAllowed",
+    "NotLinked",
+    "OutboxEvent",
     "PairingRound",
+    "QueueFull",
     "Scope",
     "SessionCommand",
     "SessionEvent",
     "VaultCheck",
+    "Webhook",
+    "WebhookDelivery",
+    "WebhookStream",
     "WhatsAppSession",
     "new_session_id",
 ]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
+
+from sessions_app.querysets import MessageQuerySet
 
 
 class Message(models.Model):
@@ -44,6 +46,8 @@ class Message(models.Model):
     #: WhatsApp's own time of the message.
     sent_at = models.DateTimeField(null=True)
 
+    objects = MessageQuerySet.as_manager()
+
     class Meta:
         ordering: ClassVar = ["-pk"]
         indexes: ClassVar = [
@@ -62,3 +66,17 @@ class Message(models.Model):
 
     def __str__(self) -> str:
         return f"{self.direction} {self.kind}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The message as the API and events show it."""
+        return {
+            "id": str(self.code),
+            "direction": self.direction,
+            "chat": self.chat,
+            "sender": self.sender,
+            "text": self.text,
+            "type": self.kind,
+            "status": self.status,
+            "reason": self.reason,
+            "created_at": self.created_at,
+        }

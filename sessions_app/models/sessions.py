@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from django.conf import settings
 from django.core.validators import RegexValidator
 from django.db import models, transaction
 from django.db.models.functions import Now
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from sessions_app import lifecycle, reasons
 from sessions_app.lifecycle import Command, Event, Status
 from sessions_app.models.hosts import Host
 from sessions_app.models.messages import Message
+from sessions_app.models.outbox import EventName, OutboxEvent
 from sessions_app.models.timeline import PairingRound, SessionCommand, SessionEvent
 from sessions_app.querysets import SessionQuerySet
 from sessions_app.reasons import Reason
+from sessions_app.vault import crypto
 
 if TYPE_CHECKING:
     from datetime import datetime
 
 #: Who did it, where nobody in particular did: shown in the timeline.
 SYSTEM, WHATSAPP = "system", "whatsapp"
+#: How long an outgoing message waits for its session to be connected, where nobody says.
+QUEUE_LASTS = timedelta(days=1)
 
 
 def new_session_id() -> str:
@@ -36,6 +43,14 @@ class NotAllowed(Exception):
     def __init__(self, command: Command, status: Status) -> None:
         self.command, self.status, self.allowed = command, status, sorted(lifecycle.allowed(status))
         super().__init__(f"{command.value} is not possible while the session is {status.value}.")
+
+
+class QueueFull(Exception):
+    """More messages of this session wait to be sent than OXY_QUEUE_LIMIT allows."""
+
+
+class NotLinked(Exception):
+    """No phone is linked to this session, so that nothing would ever send its messages."""
 
 
 class WhatsAppSession(models.Model):
@@ -127,7 +142,8 @@ class WhatsAppSession(models.Model):
         return not self.deleting and command in lifecycle.allowed(Status(self.status))
 
     def to_dict(self) -> dict[str, Any]:
-        """The session as the API shows it; never a secret."""
+        """The session as the API shows it; never a secret. `creds_size` is in characters of JSON."""
+        size = self._vault_size()
         return {
             "session_id": self.session_id,
             "name": self.name,
@@ -138,13 +154,27 @@ class WhatsAppSession(models.Model):
             "phone": self.phone,
             "jid": self.jid,
             "push_name": self.push_name,
-            "has_creds": self.has_creds,
+            "has_creds": size["linked"],
+            "keys": size["key_count"],
+            "creds_size": size["creds_size"],
             "last_connected_at": self.last_connected_at,
             "last_backup_at": self.last_backup_at,
             "host": self.lease_host.name if self.lease_host else None,
             "created_at": self.created_at,
             "updated_at": self.updated_at,
         }
+
+    def _vault_size(self) -> dict[str, Any]:
+        """What `with_vault_size()` counts: with the row, or asked for now."""
+        names = ("linked", "key_count", "creds_size")
+        if names[0] in self.__dict__:
+            return {name: self.__dict__[name] for name in names}
+        found = WhatsAppSession.objects.filter(pk=self.pk).with_vault_size().values(*names).first()
+        return found or {"linked": False, "key_count": 0, "creds_size": 0}
+
+    def seal_proxy(self, url: str | None) -> None:
+        """Set the proxy of this session's connection; it may hold a password, so it is sealed. Not saved yet."""
+        self.proxy_url = crypto.seal(url.encode(), self.session_id, "proxy-url") if url else None
 
     # --- what hosts do ------------------------------------------------------
 
@@ -160,8 +190,8 @@ class WhatsAppSession(models.Model):
     ) -> bool:
         """Move the session through the lifecycle: the only writer of `status`.
 
-        One UPDATE, conditional on the lease's epoch and on the status that was read; the timeline gets a row in the same
-        transaction. Returns False, and changes nothing, where the epoch has passed. Raises `IllegalTransition`.
+        One UPDATE, conditional on the lease's epoch and on the status that was read; the timeline and the event log
+        get a row in the same transaction. Returns False, and changes nothing, where the epoch has passed. Raises `IllegalTransition`.
         """
         new = lifecycle.advance(Status(self.status), event)
         fields = {"status": new.value, "reason": reason.value, "retry_at": retry_at, **changes}
@@ -173,9 +203,15 @@ class WhatsAppSession(models.Model):
                 return False
             if new != self.status or reason.value != self.reason:
                 self.record("status", status=new.value, reason=reason.value, actor=actor)
+                self._tell_programs()
         for name, value in fields.items():
             setattr(self, name, value)
         return True
+
+    def _tell_programs(self) -> None:
+        """Write the session, as the transaction leaves it, to the event log."""
+        now = WhatsAppSession.objects.select_related("lease_host").get(pk=self.pk)
+        OutboxEvent.write(self, EventName.SESSION_STATUS, {"session": now.to_dict()})
 
     def record(self, kind: str, *, actor: str = SYSTEM, status: str = "", reason: str = "", **detail: Any) -> None:
         """Add a row to the timeline."""
@@ -215,13 +251,40 @@ class WhatsAppSession(models.Model):
             setattr(self, name, value)
         return row
 
-    def send_text(self, to: str, text: str, *, by: str) -> Message:
-        """Queue a text to a phone number (E.164, with or without plus) or a JID; it goes out when the session is connected."""
-        return Message.objects.create(
-            session=self,
-            direction=Message.Direction.OUT,
-            status=Message.MessageStatus.QUEUED,
-            chat=to if "@" in to else f"{to.removeprefix('+')}@s.whatsapp.net",
-            text=text,
-            requested_by=by,
-        )
+    def withdraw(self, command: SessionCommand, *, desired: str) -> bool:
+        """Take a command back that no host has begun, and what `request()` changed with it; `desired` is what was wished before.
+
+        False where a host has begun it: then it cannot be taken back.
+        """
+        with transaction.atomic():
+            if not command.withdraw():
+                return False
+            mine = WhatsAppSession.objects.filter(pk=self.pk, desired=self.desired)
+            mine.exclude(commands__pk__gt=command.pk).update(desired=desired, updated_at=Now())
+            self.record("command", actor=command.requested_by, command=command.verb, outcome=command.Outcome.WITHDRAWN)
+        return True
+
+    def send_text(self, to: str, text: str, *, by: str, lasts: timedelta = QUEUE_LASTS) -> Message:
+        """Queue a text to a phone number (E.164, with or without plus) or a JID; it goes out when the session is connected.
+
+        It is given up where that takes longer than `lasts`. Raises `NotLinked` and `QueueFull`.
+        """
+        with transaction.atomic():
+            # The lock makes the limit exact, and has messages numbered in the order in which they can be seen.
+            linked = WhatsAppSession.objects.select_for_update(no_key=True).filter(
+                pk=self.pk, creds__isnull=False, deleting=False
+            )
+            if not linked.values_list("pk"):
+                raise NotLinked
+            waiting = self.messages.filter(direction=Message.Direction.OUT, status=Message.MessageStatus.QUEUED)
+            if waiting.count() >= settings.OXY_QUEUE_LIMIT:
+                raise QueueFull
+            return Message.objects.create(
+                session=self,
+                direction=Message.Direction.OUT,
+                status=Message.MessageStatus.QUEUED,
+                chat=to if "@" in to else f"{to.removeprefix('+')}@s.whatsapp.net",
+                text=text,
+                requested_by=by,
+                expires_at=timezone.now() + lasts,
+            )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.db import models
 from django.db.models.functions import Now
@@ -75,6 +75,11 @@ class SessionEvent(models.Model):
     def __str__(self) -> str:
         return f"{self.kind} {self.status}{self.reason}"
 
+    def to_dict(self) -> dict[str, Any]:
+        """The entry as the API shows it."""
+        names = ("at", "kind", "status", "reason", "actor", "host", "detail")
+        return {"id": self.pk, **{name: getattr(self, name) for name in names}}
+
 
 class SessionCommand(models.Model):
     """What somebody asked for: taken by the host that has the session, and answered with an outcome."""
@@ -109,3 +114,8 @@ class SessionCommand(models.Model):
     def finish(self, outcome: str = Outcome.DONE, error: str = "") -> None:
         """Write the outcome once; a later one is ignored."""
         SessionCommand.objects.filter(pk=self.pk, done_at=None).update(done_at=Now(), outcome=outcome, error=error)
+
+    def withdraw(self) -> bool:
+        """Take it back where no host has taken it. One UPDATE on the column that a host's taking needs too: only one of them wins."""
+        withdrawn = SessionCommand.objects.filter(pk=self.pk, taken_at=None, done_at=None)
+        return bool(withdrawn.update(taken_at=Now(), done_at=Now(), outcome=self.Outcome.WITHDRAWN))
