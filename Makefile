@@ -28,6 +28,7 @@ demo: $(RUN) ## the console with a simulated WhatsApp and a simulated phone
 
 test: $(DEV) ## every test; integration and acceptance on SQLite and on PostgreSQL
 	$(PY) -m tests.browser
+	$(PY) -m tests.baileys.install
 	$(PY) -m pytest --ignore=tests/acceptance
 	$(PY) -m pytest tests/acceptance
 	$(PY) -m tests.postgres $(PY) -m pytest tests/integration
