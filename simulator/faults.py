@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +61,7 @@ class Faults:
     def __init__(self, world: World) -> None:
         self._world = world
         self._gate: ClientServer | None = None
+        self._opening: asyncio.Future[None] | None = None
         self._generation = 0
         self._reset()
 
@@ -210,7 +211,7 @@ def _typed(fault: Fault) -> dict[str, Any]:
 class FaultSwitch:
     """The faults from outside the simulator's thread: `sim.faults.ban(seconds=30)`, `sim.faults.clear()`; names as in CATALOGUE."""
 
-    def __init__(self, wait: Any, faults: Any) -> None:
+    def __init__(self, wait: Callable[[Coroutine[Any, Any, None]], None], faults: Callable[[], Faults]) -> None:
         self._wait = wait
         self._faults = faults
 
@@ -225,7 +226,7 @@ class FaultSwitch:
         """What lasts at the moment, with its parameters."""
         return dict(self._faults().active)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> Callable[..., None]:
         if name not in CATALOGUE:
             raise AttributeError(name)
         names = list(CATALOGUE[name].parameters)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from simulator.world import World
 
 PREKEYS = 50
+OFFLINE = "This phone is offline. Put it online first."
 DEAD_CODE = "That code is no longer valid. Scan the code that the other device shows now."
 
 
@@ -98,6 +99,8 @@ class Phone:
         return await self._link(pairing, adv_secret)
 
     async def _link(self, pairing: Pairing, adv_secret: bytes) -> Jid:
+        if not self.is_online:
+            raise PhoneError("offline", OFFLINE)
         if len(self.devices) >= self.world.faults.device_limit:
             raise PhoneError(
                 "device-limit", f"This phone has {len(self.devices)} linked devices already. Unlink one first."
@@ -157,7 +160,7 @@ class Phone:
     def send_text(self, to: str, text: str) -> str:
         """Send to a number, or to a group's address; the message's id."""
         if not self.is_online:
-            raise PhoneError("offline", "This phone is offline.")
+            raise PhoneError("offline", OFFLINE)
         return self._messenger.send_text(self._read_address(to), text)
 
     def create_group(self, subject: str, numbers: list[str]) -> Jid:

@@ -73,6 +73,10 @@ class Device:
     label: str = ""
     added_at: float = field(default_factory=time.time)
 
+    @property
+    def jid(self) -> Jid:
+        return Jid(self.number, USER_SERVER, self.device)
+
 
 @dataclass(frozen=True)
 class Group:

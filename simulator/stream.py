@@ -141,6 +141,10 @@ class Stream:
     def end_with(self, stanza: Node) -> None:
         """Send a last stanza and hang up, unless the client does so first."""
         self.send(stanza)
+        self.end()
+
+    def end(self) -> None:
+        """Take and send nothing more, and hang up soon."""
         self.ended = True
         if self.party:
             self.world.detach(self.party, self)

@@ -122,8 +122,7 @@ class World:
         self.state.remove_device(party.account.number, party.device)
         if stream := self.stream_of(party.jid):
             if by_itself:
-                self.detach(party, stream)
-                self.later(PARTING, stream.hang_up)
+                stream.end()
             else:
                 stream.stream_error(401, "device_removed")
         announce(self, party.account, "remove", party.device)

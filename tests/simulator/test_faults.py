@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,8 @@ from simulator.world import World
 
 from .companion import Companion
 from .conftest import ANA, link, settle
+
+MANUAL = Path(__file__).parents[2] / "docs" / "simulator.md"
 
 
 async def test_ban_refuses_logins_with_402_and_the_seconds_that_are_left(world: World, ana: Phone) -> None:
@@ -192,3 +195,9 @@ def test_every_fault_has_a_test_of_its_name() -> None:
     here = "\n".join(name for name in globals() if name.startswith("test_"))
     in_sockets = {"outage"}
     assert [name for name in CATALOGUE if f"test_{name}_" not in here and name not in in_sockets] == []
+
+
+def test_the_manual_names_every_fault_and_its_parameters() -> None:
+    rows = [line for line in MANUAL.read_text().splitlines() if line.startswith("| `")]
+    named = {row.split("`")[1]: set(row.split("|")[2].replace("`", "").replace(",", " ").split()) for row in rows}
+    assert named == {name: set(fault.parameters) for name, fault in CATALOGUE.items()}

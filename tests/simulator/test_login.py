@@ -9,7 +9,7 @@ import pytest
 from simulator.curve import KeyPair
 from simulator.nodes import Jid, Node
 from simulator.phone import Phone
-from simulator.world import PARTING, World
+from simulator.world import World
 
 from .companion import Companion
 from .conftest import ANA, link
@@ -82,7 +82,8 @@ async def test_a_device_can_unlink_itself_and_nobody_elses(world: World, ana: Ph
     mine.ask("md", Node("remove-companion-device", {"jid": mine.jid or "", "reason": "user_initiated"}), type_="set")
     assert ana.devices == []
     assert len(bob.devices) == 1
-    assert PARTING < 1
+    mine.message(bob.account.lid_jid(), bob.account.lid_jid(1))
+    assert other.got("message") == []
 
 
 async def test_prekeys_are_counted_and_each_is_handed_out_once(world: World, ana: Phone, bob: Phone) -> None:

@@ -134,6 +134,13 @@ async def test_a_fifth_device_is_refused_by_the_phone_and_the_client_hears_nothi
     assert fifth.received == before
 
 
+async def test_a_phone_that_is_offline_links_nothing(companion: Companion, ana: Phone) -> None:
+    ana.go_offline()
+    with pytest.raises(PhoneError) as error:
+        await ana.scan(companion.qr())
+    assert error.value.reason == "offline"
+
+
 async def test_a_device_number_is_never_given_twice(world: World, ana: Phone) -> None:
     first = await link(world, ana)
     assert first.jid
