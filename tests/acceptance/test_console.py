@@ -98,6 +98,11 @@ def test_what_somebody_types_outlives_the_news(page: Page, stack: Stack) -> None
     expect(page.locator("#phone-error")).to_have_text("This number is too short. Does it have its country code?")
     expect(field).to_have_value("+55 11")
 
+    # The answer to a click holds every panel, and so the form too.
+    page.get_by_role("button", name="New round").click()
+    expect(page.locator("#qr")).to_have_attribute("data-state", "live")
+    expect(field).to_have_value("+55 11")
+
 
 def test_the_list_says_by_itself_when_the_last_worker_goes(page: Page, stack: Stack, keep: Keep) -> None:
     sign_in(page, stack)
