@@ -8,12 +8,14 @@ where nobody checks.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+import queue
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
@@ -35,14 +37,18 @@ LOOKUP_TIMEOUT = 2.0
 #: Longest address that is taken.
 URL_LIMIT = 500
 
-#: Public by their numbers, and private all the same: an instance's metadata and agent services.
+#: A cloud's metadata and agent services: public or private by their numbers, and nobody's to call from here.
 _METADATA = frozenset(ipaddress.ip_address(text) for text in ("168.63.129.16", "fd00:ec2::254", "100.100.100.200"))
+#: What only a setting opens, loopback aside.
+_PRIVATE = tuple(
+    ipaddress.ip_network(text)
+    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+)
+#: No place to send to, though Python takes parts of some for global.
+_NOWHERE = tuple(ipaddress.ip_network(text) for text in ("0.0.0.0/8", "192.0.0.0/24", "240.0.0.0/4", "fec0::/10"))
 #: IPv6 prefixes that carry an IPv4 address in their last four bytes (RFC 6052, RFC 8215).
 _NAT64 = tuple(ipaddress.ip_network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48"))
-_SHARED = ipaddress.ip_network("100.64.0.0/10")
-_SITE_LOCAL = ipaddress.ip_network("fec0::/10")
 _LOCAL_NAMES = ("localhost", "local", "internal", "localdomain", "home.arpa")
-_lookups = ThreadPoolExecutor(4, thread_name_prefix="lookup")
 
 
 class Refused(Exception):
@@ -63,39 +69,58 @@ class Answer:
 
 
 def is_allowed(address: Address, *, private: bool) -> bool:
-    """Whether a connection may go there. `private` admits private networks and loopback; metadata and link-local never."""
+    """Whether a connection may go there. `private` opens private networks and loopback; link-local and metadata stay closed."""
     inner = _embedded(address)
     if inner is not None:
         return is_allowed(inner, private=private)
-    if address in _METADATA or address.is_multicast or address.is_link_local or address.is_unspecified:
+    if address in _METADATA or address.is_multicast or address.is_link_local or _within(address, _NOWHERE):
         return False
-    if address.is_loopback or address.is_private or (address.version == 4 and address in _SHARED):
-        # Python counts 240/4 and documentation networks among the private ones: neither is a place.
-        return private and not (address.is_reserved and not address.is_loopback)
-    return address.is_global and not address.is_reserved and not (address.version == 6 and address in _SITE_LOCAL)
+    if address.is_loopback or _within(address, _PRIVATE):
+        return private
+    return address.is_global
+
+
+def _within(address: Address, networks: Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
+    return any(address in network for network in networks)
 
 
 def _embedded(address: Address) -> ipaddress.IPv4Address | None:
     """The IPv4 address to which an IPv6 one leads."""
     if isinstance(address, ipaddress.IPv4Address):
         return None
-    if any(address in network for network in _NAT64):
+    if _within(address, _NAT64):
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     teredo = address.teredo
     return address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo else None)
 
 
-def resolve(host: str, port: int) -> list[str]:
+def resolve(host: str, port: int, timeout: float) -> list[str]:
     """The addresses of a name, all of them checked; raises `Refused` if any may not be reached, `Failed` if there is none."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        raise Failed(gettext("The name of the host cannot be found.")) from None
-    texts = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    texts = _lookup(host, port, timeout)
+    if not texts:
+        raise Failed(gettext("The name of the host cannot be found."))
     for text in texts:
         if not is_allowed(ipaddress.ip_address(text), private=settings.OXY_WEBHOOK_ALLOW_PRIVATE):
             raise Refused(_private_sentence())
     return texts
+
+
+def _lookup(host: str, port: int, timeout: float) -> list[str]:
+    """The system's answer, or none in time. It takes no time limit itself, so a thread waits for it, and is left alone if need be."""
+    answer: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            found = []
+        answer.put(list(dict.fromkeys(str(entry[4][0]) for entry in found)))
+
+    threading.Thread(target=ask, name="lookup", daemon=True).start()
+    try:
+        return answer.get(timeout=timeout)
+    except queue.Empty:
+        return []
 
 
 def _private_sentence() -> str:
@@ -131,12 +156,8 @@ def _check_host(host: str, port: int) -> None:
     local = any(name == suffix or name.endswith(f".{suffix}") for suffix in _LOCAL_NAMES)
     if local and not settings.OXY_WEBHOOK_ALLOW_PRIVATE:
         raise Refused(_private_sentence())
-    # In a thread, because a lookup takes no time limit, and somebody waits for this answer.
-    lookup = _lookups.submit(resolve, host, port)
-    try:
-        lookup.result(LOOKUP_TIMEOUT)
-    except (TimeoutError, Failed):
-        lookup.cancel()
+    with contextlib.suppress(Failed):
+        resolve(host, port, LOOKUP_TIMEOUT)
 
 
 class _Deadline:
@@ -192,10 +213,10 @@ class _GuardedBackend(httpcore.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         error: Exception = Failed(gettext("The name of the host cannot be found."))
-        for address in resolve(host, port):
+        cap = self._owner.deadline.cap
+        for address in resolve(host, port, cap(timeout)):
             try:
-                capped = self._owner.deadline.cap(timeout)
-                stream = self._plain.connect_tcp(address, port, capped, local_address, socket_options)
+                stream = self._plain.connect_tcp(address, port, cap(timeout), local_address, socket_options)
                 return _GuardedStream(stream, self._owner)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as failure:
                 error = failure
@@ -230,9 +251,7 @@ class Client:
         """One request within the time limit; of the answer's body, at most `limit` bytes are read."""
         self.deadline = _Deadline(self._total)
         parsed = httpx.URL(url)
-        target = httpcore.URL(
-            scheme=parsed.raw_scheme, host=parsed.raw_host, port=parsed.port, target=parsed.raw_path
-        )
+        target = httpcore.URL(scheme=parsed.raw_scheme, host=parsed.raw_host, port=parsed.port, target=parsed.raw_path)
         sent = {"Host": parsed.netloc.decode("ascii"), "Content-Length": str(len(body)), "Accept": "*/*", **headers}
         timeouts = {"connect": CONNECT_TIMEOUT, "read": self._total, "write": self._total, "pool": CONNECT_TIMEOUT}
         try:

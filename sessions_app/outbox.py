@@ -86,10 +86,7 @@ def queue(wanted: Iterable[tuple[Webhook, OutboxEvent, int]]) -> list[WebhookDel
     # putting the stream to sleep in the same moment.
     WebhookStream.objects.filter(pk__in=[stream.pk for stream in streams.values()]).update(next_attempt_at=due_now())
     return WebhookDelivery.objects.bulk_create(
-        [
-            WebhookDelivery(webhook=webhook, event=event, stream=streams[webhook.pk, key])
-            for webhook, event, key in rows
-        ]
+        [WebhookDelivery(webhook=webhook, event=event, stream=streams[webhook.pk, key]) for webhook, event, key in rows]
     )
 
 

@@ -21,14 +21,16 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import InterfaceError, OperationalError, connections, transaction
+from django.db import connections, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
+from django.utils.translation import gettext
 
 import oxy
 from sessions_app import outbound, outbox
 from sessions_app.models import DeliveryTurn, EventName, OutboxEvent, Webhook, WebhookDelivery, WebhookStream
+from sessions_app.vault import crypto
 
 log = logging.getLogger(__name__)
 
@@ -202,10 +204,9 @@ class _Round:
 
     def _soon(self) -> bool:
         """Whether a retry is due within the time that this task may stay."""
-        left = min(self._linger, self._end - time.monotonic())
-        return WebhookStream.objects.filter(
-            webhook__active=True, next_attempt_at__lte=Now() + timedelta(seconds=max(0.0, left))
-        ).exists()
+        soon = Now() + timedelta(seconds=max(0.0, min(self._linger, self._end - time.monotonic())))
+        free = Q(claimed_until=None) | Q(claimed_until__lte=soon)
+        return WebhookStream.objects.filter(free, webhook__active=True, next_attempt_at__lte=soon).exists()
 
 
 # --- one stream -------------------------------------------------------------------
@@ -215,8 +216,9 @@ def _in_thread(stream: WebhookStream, claim: uuid.UUID, end: float) -> int:
     """Work a stream off in a thread of the pool; its claim runs out by itself if the database goes away."""
     try:
         return work_off(stream, claim, end)
-    except (OperationalError, InterfaceError) as error:
-        log.warning("webhook_waits_for_database", extra={"webhook": stream.webhook_id, "error": type(error).__name__})
+    except Exception as error:
+        # One stream must not end the others' turn. Its claim runs out, and it is tried again.
+        log.error("webhook_stream_failed", extra={"webhook": stream.webhook_id, "error": type(error).__name__})
         return 0
     finally:
         connections.close_all()
@@ -262,10 +264,13 @@ def attempt(client: outbound.Client, delivery: WebhookDelivery, claim: uuid.UUID
     """Post one event and write down the answer; whether it was taken."""
     webhook, began = delivery.webhook, time.monotonic()
     try:
-        answer = client.post(webhook.url, _headers(delivery), body_of(delivery.event))
+        body = body_of(delivery.event)
+        answer = client.post(webhook.url, _headers(delivery, body), body)
         status, said, taken = answer.status, _excerpt(answer), 200 <= answer.status < 300
     except (outbound.Refused, outbound.Failed) as error:
         status, said, taken = None, str(error)[:EXCERPT], False
+    except crypto.Unreadable:
+        status, said, taken = None, gettext("No encryption key opens this webhook's secret. Make a new one."), False
     result = {
         "attempts": delivery.attempts + 1,
         "attempted_at": timezone.now(),
@@ -277,20 +282,20 @@ def attempt(client: outbound.Client, delivery: WebhookDelivery, claim: uuid.UUID
     return taken
 
 
-def _headers(delivery: WebhookDelivery) -> dict[str, str]:
+def _headers(delivery: WebhookDelivery, body: bytes) -> dict[str, str]:
     return {
         "Content-Type": "application/json; charset=utf-8",
         "User-Agent": f"Oxy/{oxy.__version__}",
         "X-Oxy-Event": delivery.event.name,
         "X-Oxy-Delivery": str(delivery.code),
-        "X-Oxy-Signature": signature(delivery.webhook.secret, body_of(delivery.event), int(time.time())),
+        "X-Oxy-Signature": signature(delivery.webhook.secret, body, int(time.time())),
     }
 
 
 def _excerpt(answer: outbound.Answer) -> str:
     """The beginning of the body as text that any database stores."""
     if 300 <= answer.status < 400:
-        return "Redirects are not followed."
+        return gettext("Redirects are not followed.")
     text = answer.body[: EXCERPT * 4].decode("utf-8", "replace").replace("\0", "")
     return text.strip()[:EXCERPT]
 
