@@ -210,7 +210,7 @@ class WhatsAppSession(models.Model):
 
     def _tell_programs(self) -> None:
         """Write the session, as the transaction leaves it, to the event log."""
-        now = WhatsAppSession.objects.select_related("lease_host").get(pk=self.pk)
+        now = WhatsAppSession.objects.select_related("lease_host").with_vault_size().defer("creds").get(pk=self.pk)
         OutboxEvent.write(self, EventName.SESSION_STATUS, {"session": now.to_dict()})
 
     def record(self, kind: str, *, actor: str = SYSTEM, status: str = "", reason: str = "", **detail: Any) -> None:
