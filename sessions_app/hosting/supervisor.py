@@ -141,7 +141,7 @@ class Supervisor:
 
     def _notice_messages(self) -> None:
         queued = Message.objects.filter(status=Message.MessageStatus.QUEUED, session__in=list(self.runners))
-        for pk in queued.values_list("session", flat=True).distinct():
+        for pk in queued.values_list("session_id", flat=True).distinct():
             if runner := self.runners.get(pk):
                 runner.notice_outbox()
 
