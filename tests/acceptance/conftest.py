@@ -15,8 +15,9 @@ from tests.acceptance.stack import Stack
 from tests.processes import ROOT
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
+    # Not for the session: as long as it runs, no test of other folders can run an event loop of its own.
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(**chromium.launch_options())
         yield running
