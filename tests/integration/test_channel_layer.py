@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -410,6 +411,24 @@ async def test_the_datagram_wakes_the_listener_without_the_poll(
 
     with child("publish", "tests", "1", "1"):
         assert (await next_message(layer, channel))["type"] == "test.news"
+
+
+@pytest.mark.only_sqlite
+def test_the_datagram_goes_out_after_the_commit() -> None:
+    """Before it, a listener would look and find nothing, and no other datagram would follow."""
+    folder = channel_listener.wake_directory()
+    folder.mkdir(exist_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener, channel_listener._short(folder) as short:
+        listener.bind(f"{short}/listener")
+        listener.setblocking(False)
+
+        with transaction.atomic():
+            DatabaseChannelLayer().publish("tests", NEWS)
+            with pytest.raises(BlockingIOError):
+                listener.recv(16)
+
+        assert listener.recv(16) == b"!"
+    (folder / "listener").unlink()
 
 
 @pytest.mark.only_sqlite

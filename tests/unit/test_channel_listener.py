@@ -5,13 +5,25 @@ from __future__ import annotations
 import fcntl
 import itertools
 import os
+import resource
 import socket
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from sessions_app import channel_listener
 
 
-def test_descriptors_above_1023_are_waited_for() -> None:
+@pytest.fixture
+def many_descriptors() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 1200), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_descriptors_above_1023_are_waited_for(many_descriptors: None) -> None:
     here, there = socket.socketpair()
     high = socket.socket(fileno=fcntl.fcntl(here.fileno(), fcntl.F_DUPFD, 1100))
     with here, there, high:
