@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
@@ -69,7 +69,7 @@ def test_a_person_adds_phones_and_sends_a_message(page: Page, simulator: Simulat
 
 
 def test_a_person_scans_the_real_clients_code_and_unlinks_it(
-    page: Page, simulator: Simulator, start_client: type[NeonizeClient]
+    page: Page, simulator: Simulator, start_client: Callable[[], NeonizeClient]
 ) -> None:
     add_phone(page, ANA, "Ana")
     client = start_client()
