@@ -3,11 +3,11 @@
 Which live store is used, and why, in the order that is tried:
 
 1. The vault cannot be read: nothing is touched, `VaultUnreadable`.
-2. The vault has credentials and the file on this disk was last run under the epoch before ours, since this machine's start: nobody
-   has run the session since, so the file is at least as new as the vault. It is used, and what its journal still holds is
-   written through.
-3. The vault has credentials, and the file is absent, older, or broken: it is rebuilt from the vault. If the last holder did not end
-   cleanly, Signal sessions that may be stale are dropped from it (docs/durability.md): a stale one loses messages in silence.
+2. The vault has credentials and the file on this disk was last run under our epoch or the one before it, since this machine's
+   start: nobody else has run the session since, so the file is at least as new as the vault. It is used, and what its journal
+   still holds is written through.
+3. The vault has credentials, and the file is absent, older, or broken: it is rebuilt from the vault. Unless the last holder ended
+   cleanly and the session has not run since, Signal sessions that may be stale are dropped from it (docs/durability.md): a stale one loses messages in silence.
 4. The vault has none, but the file has, was run under the epoch before ours, and a round was on: a phone had just been linked when
    the last host died. The file is saved to the vault and used.
 5. Neither has credentials: a fresh file, and a pairing round.
@@ -58,6 +58,8 @@ class Keeper:
         self.push_name = session.push_name
         self._store: LiveStore | None = None
         self._rebuilt = False
+        #: A vault that was complete when the lease began is not known to be so once the session has run.
+        self._vault_is_complete = lease.clean
 
     def open(self) -> bool:
         """Put a live store in place, as the module says; returns whether it has credentials."""
@@ -74,6 +76,7 @@ class Keeper:
         """Watch the tables that the library has prepared; called after `StorePrepared`, before the client starts."""
         live = self._store = self._store or LiveStore(self.path)
         live.install_journal()
+        self._vault_is_complete = False
         live.set_meta(session_id=self.session.session_id, epoch=self.lease.epoch, boot=boot())
         if self._rebuilt:
             # The library may have migrated a store that an older release saved: the vault follows.
@@ -154,18 +157,18 @@ class Keeper:
     # --- which live store ---------------------------------------------------
 
     def _open_paired(self, snapshot: Snapshot) -> None:
-        problem = self._why_not_this_file(self.lease.previous_epoch)
+        problem = self._why_not_this_file()
         if not problem:
-            self._say("file", "last run under the epoch before ours")
+            self._say("file", "nobody else has run the session since")
             self._store = LiveStore(self.path)
             self.flush_leftovers()
             return
         self.close()
         live = self._rebuild(snapshot)
-        if not self.lease.clean:
+        if not self._vault_is_complete:
             live.forget_signal_sessions()
         self._store, self._rebuilt = live, True
-        self._say("vault", problem + ("" if self.lease.clean else "; stale Signal sessions dropped"))
+        self._say("vault", problem + ("" if self._vault_is_complete else "; stale Signal sessions dropped"))
 
     def flush_leftovers(self) -> None:
         """Write through what the journal of a found file holds, unless that is the deletion of the device itself."""
@@ -180,8 +183,10 @@ class Keeper:
         match store.load(self.session):
             case store.Found(snapshot):
                 self.close()
-                self._store, self._rebuilt = self._rebuild(snapshot), True
-                self._say("vault", "the file had lost its credentials")
+                live = self._rebuild(snapshot)
+                live.forget_signal_sessions()
+                self._store, self._rebuilt = live, True
+                self._say("vault", "the file had lost its credentials; stale Signal sessions dropped")
             case _:
                 raise VaultUnreadable("the vault changed while it was read")
 
@@ -193,7 +198,7 @@ class Keeper:
 
     def _open_unpaired(self) -> bool:
         round_was_on = self.session.status in (Status.PAIRING, Status.CONNECTING, Status.WAITING)
-        if round_was_on and not self._why_not_this_file(self.lease.previous_epoch):
+        if round_was_on and not self._why_not_this_file():
             live = LiveStore(self.path)
             if live.snapshot().creds is not None:
                 self._store, self._rebuilt = live, True
@@ -206,8 +211,8 @@ class Keeper:
         self._say("new", "no credentials")
         return False
 
-    def _why_not_this_file(self, epoch: int) -> str:
-        """Empty where the file on disk continues the lease before ours; else the reason to rebuild it."""
+    def _why_not_this_file(self) -> str:
+        """Empty where the file on disk continues our lease, or the one before; else the reason to rebuild it."""
         if not self.path.exists():
             return "no file on this disk"
         try:
@@ -221,7 +226,10 @@ class Keeper:
                     # Commits that the system had not written yet went with it, silently: the vault may be newer.
                     return "the file on this disk is from before the machine's restart"
                 found = live.get_meta("epoch")
-                return "" if found == str(epoch) else f"the file on this disk is of epoch {found}, the last was {epoch}"
+                last = self.lease.previous_epoch
+                if found in (str(self.lease.epoch), str(last)):
+                    return ""
+                return f"the file on this disk is of epoch {found}, the last was {last}"
             finally:
                 live.close()
         except sqlite3.Error as error:

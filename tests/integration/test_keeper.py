@@ -76,9 +76,29 @@ def test_a_file_that_continues_the_last_lease_is_used_and_its_journal_is_written
 
     assert make_keeper().open() is True
 
-    assert chosen() == ("file", "last run under the epoch before ours")
+    assert chosen() == ("file", "nobody else has run the session since")
     assert store.load(session).snapshot.values != before
     assert sessions_in(kept.path) > 0
+
+
+def test_a_restart_under_the_same_lease_uses_the_file(kept):
+    kept.close()
+    assert kept.open() is True
+    assert chosen()[0] == "file"
+
+
+def test_a_disk_lost_while_the_session_ran_is_no_clean_end_however_the_lease_began(kept, make_keeper):
+    kept.close()
+    running = make_keeper(clean=True)
+    running.open()
+    running.arm()
+    running.close()
+    running.path.unlink()
+
+    running.open()
+
+    assert chosen() == ("vault", "no file on this disk; stale Signal sessions dropped")
+    assert sessions_in(running.path) == 0
 
 
 def test_a_file_of_an_older_lease_is_rebuilt_from_the_vault_without_its_stale_sessions(kept, make_keeper):
@@ -194,7 +214,8 @@ def test_a_file_that_lost_its_credentials_without_a_word_is_rebuilt_from_the_vau
 
     assert make_keeper().open() is True
 
-    assert chosen() == ("vault", "the file had lost its credentials")
+    assert chosen() == ("vault", "the file had lost its credentials; stale Signal sessions dropped")
+    assert sessions_in(kept.path) == 0
 
 
 def test_a_host_whose_lease_has_passed_writes_nothing(kept, make_keeper, session):

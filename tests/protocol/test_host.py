@@ -197,6 +197,7 @@ def test_an_engine_killed_is_replaced_within_seconds(sim, host, paired):
     wait_for_status(paired, Status.WAITING, "engine-died", within=3)
     wait_for_status(paired, Status.CONNECTED, within=5)
     assert rounds() == 1
+    assert SessionEvent.objects.filter(kind="vault").first().detail["source"] == "file"
 
 
 def test_whatsapp_away_for_a_while_is_said_and_ends_no_session(sim, host, paired):
@@ -440,3 +441,10 @@ def test_a_send_that_a_dead_engine_interrupted_ends_in_doubt_and_is_never_repeat
     paired.send_text(BIA, "after", by="tester")
     bia.wait_for_text("after", timeout=20)
     assert [m.text for m in bia.inbox].count("once") == 1
+
+
+def test_a_message_is_kept_under_the_senders_number_and_what_devices_tell_each_other_is_not(sim, host, paired):
+    sim.phone(BIA, name="Bia").send_text(ANA, "hello")
+    eventually(lambda: Message.objects.filter(text="hello").exists(), "the message")
+    row = Message.objects.get()
+    assert (row.chat, row.sender) == (f"{BIA}@s.whatsapp.net", f"{BIA}@s.whatsapp.net")
