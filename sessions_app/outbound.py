@@ -134,13 +134,13 @@ def check_url(url: str) -> str:
 
     A name that cannot be resolved now is taken: names are checked again at each connection.
     """
-    if len(url) > URL_LIMIT:
-        raise Refused(gettext("This address is too long: %(n)d characters at most.") % {"n": URL_LIMIT})
     try:
         parsed = httpx.URL(url)
         host, port = parsed.raw_host.decode("ascii"), parsed.port
     except (httpx.InvalidURL, UnicodeError, ValueError):
         raise Refused(gettext("This is not an address that can be called.")) from None
+    if len(str(parsed)) > URL_LIMIT:  # as it is stored, with what is not ASCII escaped
+        raise Refused(gettext("This address is too long: %(n)d characters at most.") % {"n": URL_LIMIT})
     if parsed.scheme not in ("http", "https") or not host:
         raise Refused(gettext("An address begins with https:// or http:// and names a host."))
     if parsed.userinfo:

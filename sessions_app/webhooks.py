@@ -16,6 +16,7 @@ import logging
 import random
 import time
 import uuid
+from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import timedelta
 from typing import Any
@@ -29,7 +30,16 @@ from django.utils.translation import gettext
 
 import oxy
 from sessions_app import outbound, outbox
-from sessions_app.models import DeliveryTurn, EventName, OutboxEvent, Webhook, WebhookDelivery, WebhookStream
+from sessions_app.models import (
+    DeliveryTurn,
+    EventName,
+    OutboxEvent,
+    Webhook,
+    WebhookDelivery,
+    WebhookStream,
+    WhatsAppSession,
+)
+from sessions_app.models.webhooks import ALL_EVENTS, SUBSCRIBABLE
 from sessions_app.vault import crypto
 
 log = logging.getLogger(__name__)
@@ -58,6 +68,54 @@ EXCERPT = 500
 
 
 # --- what is asked ----------------------------------------------------------------
+
+
+def make(
+    url: str, *, session: WhatsAppSession | None = None, events: Iterable[str] = (ALL_EVENTS,), by: str
+) -> tuple[Webhook, str]:
+    """A new webhook and its secret, which nobody sees again; `session` None is all. Raises `outbound.Refused` with a sentence."""
+    webhook = Webhook(
+        url=outbound.check_url(url),
+        session=session,
+        session_code=session.session_id if session else "",
+        events=event_names(events),
+        created_by=by,
+    )
+    secret = webhook.rotate()
+    webhook.save()
+    webhook.refresh_from_db(fields=["created_at", "updated_at"])
+    return webhook, secret
+
+
+def event_names(names: Iterable[str]) -> list[str]:
+    """The names as they are stored: each once, in our order; one that does not exist raises `ValueError`."""
+    wanted = set(names)
+    if unknown := wanted - {ALL_EVENTS, *SUBSCRIBABLE}:
+        raise ValueError(f"no such event: {sorted(unknown)[0]}")
+    return [ALL_EVENTS] if ALL_EVENTS in wanted else [name for name in SUBSCRIBABLE if name in wanted]
+
+
+def change(
+    webhook: Webhook, *, url: str | None = None, events: Iterable[str] | None = None, active: bool | None = None
+) -> None:
+    """Change what is given. What waits is tried at once. Raises `outbound.Refused`."""
+    fields: dict[str, Any] = {}
+    if url is not None:
+        fields["url"] = outbound.check_url(url)
+    if events is not None:
+        fields["events"] = event_names(events)
+    if active is not None:
+        fields["active"] = active
+    Webhook.objects.filter(pk=webhook.pk).update(**fields, updated_at=Now())
+    webhook.refresh_from_db()
+    wake(webhook)
+
+
+def rotate(webhook: Webhook) -> str:
+    """A new secret in the place of the old one, for every attempt from now on."""
+    secret = webhook.rotate()
+    Webhook.objects.filter(pk=webhook.pk).update(sealed_secret=webhook.sealed_secret, updated_at=Now())
+    return secret
 
 
 def ping(webhook: Webhook) -> None:
