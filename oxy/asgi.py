@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import os
 
-from channels.auth import AuthMiddlewareStack
-from channels.routing import ProtocolTypeRouter, URLRouter
-from channels.security.websocket import AllowedHostsOriginValidator
+from channels.routing import ProtocolTypeRouter
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "oxy.settings")
 http = get_asgi_application()  # sets Django up: what follows may import models
 
-from sessions_app.routing import websocket_urlpatterns  # noqa: E402
+from sessions_app.routing import websockets  # noqa: E402
 from sessions_app.vault import crypto_check  # noqa: E402
 
 crypto_check.verify_or_exit()
 
-application = ProtocolTypeRouter(
-    {
-        "http": http,
-        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
-    }
-)
+application = ProtocolTypeRouter({"http": http, "websocket": websockets()})

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.urls import URLPattern, path
+from channels.auth import AuthMiddlewareStack
+from channels.routing import URLRouter
+from channels.security.websocket import AllowedHostsOriginValidator
+from django.urls import URLPattern, path, re_path
 
 from sessions_app.consumers import ListConsumer, SessionConsumer
+from sessions_app.event_socket import EventConsumer
 
 # `path` is typed for views; Channels gives it applications.
 _list_feed: Any = ListConsumer.as_asgi()
 _session_feed: Any = SessionConsumer.as_asgi()
+_events: Any = EventConsumer.as_asgi()
 
 websocket_urlpatterns: list[URLPattern] = [
     path("ws/sessions", _list_feed, name="oxy-feed"),
     path("ws/sessions/<str:session_id>", _session_feed, name="oxy-session-feed"),
 ]
+
+#: For programs: they have a token, no cookie, and send no Origin.
+program_urlpatterns: list[URLPattern] = [path("ws/events", _events, name="oxy-events")]
+
+
+def websockets() -> URLRouter:
+    """Every websocket of the product. Pages of other sites get none of a page's: a browser sends its cookie along from anywhere."""
+    pages: Any = AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns)))
+    return URLRouter([*program_urlpatterns, re_path(r"", pages)])
