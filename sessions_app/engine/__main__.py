@@ -26,6 +26,8 @@ def main() -> None:
         stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
     logging.getLogger("sessions_app").setLevel(logging.INFO)
+    # A handler of the library waits this long at most for another thread of ours: what it has in hand dies with the process.
+    sys.setswitchinterval(0.001)
     commands_fd, events_fd = os.dup(0), os.dup(arguments.events_fd)
     _put_nowhere(0, 1)
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -144,7 +144,7 @@ class SpoolReader:
             return
         _store_position(self._directory, self._cursor)
         self._committed = self._cursor
-        for number in _segments(self._directory)[:-1]:
+        for number in _segments(self._directory):
             if number < self._committed.segment:
                 _segment_path(self._directory, number).unlink(missing_ok=True)
 

@@ -399,7 +399,9 @@ def test_signals_of_the_group_do_not_end_an_engine(oxy: EngineProcess, sim: Simu
     oxy.expect(events.QrIssued, session="other")
 
 
-def test_no_message_is_lost_in_silence_when_the_engine_is_killed_in_a_burst(oxy: EngineProcess, sim: Simulator) -> None:
+def test_a_kill_in_a_burst_costs_what_the_library_had_in_hand_and_nothing_else(
+    oxy: EngineProcess, sim: Simulator
+) -> None:
     pair(oxy, sim)
     bob = sim.phone(BOB, name="Bob")
     ids: list[str] = []
@@ -416,9 +418,40 @@ def test_no_message_is_lost_in_silence_when_the_engine_is_killed_in_a_burst(oxy:
         second.expect(events.MessageReceived, message_id=last)
         # A fresh reader of the same spool: it has the first engine's events too, whatever was heard from its pipe.
         arrived = {event.message_id for event in second.all(events.MessageReceived)}
-        said = {event.message_id for event in second.all(events.MessageUndecryptable)}
-    assert set(ids) <= arrived | said
-    assert len(set(ids) - arrived) <= 1
+    # The one that is being decrypted, and one that is on its way from Go to Python (docs/architecture.md).
+    assert len(set(ids) - arrived) <= 2
+
+
+def test_a_message_that_comes_twice_is_received_once_and_the_second_time_is_said(
+    oxy: EngineProcess, sim: Simulator
+) -> None:
+    pair(oxy, sim)
+    sim.faults.duplicate(copies=2)
+
+    message_id = sim.phone(BOB, name="Bob").send_text(ANA, "Once")
+    received = oxy.expect(events.MessageReceived, message_id=message_id)
+    again = oxy.expect(events.MessageUndecryptable, message_id=message_id)
+    assert (again.chat, again.sender) == (received.chat, received.sender)
+    assert len(oxy.all(events.MessageReceived, message_id=message_id)) == 1
+
+
+def test_a_stop_in_a_burst_loses_no_message(oxy: EngineProcess, sim: Simulator) -> None:
+    pair(oxy, sim)
+    bob = sim.phone(BOB, name="Bob")
+    ids: list[str] = []
+    burst = threading.Thread(target=lambda: ids.extend(bob.send_text(ANA, f"text {index}") for index in range(60)))
+
+    burst.start()
+    oxy.expect(events.MessageReceived, text="text 20")
+    assert not stop(oxy).leaked
+    burst.join()
+    last = bob.send_text(ANA, "the last one")
+
+    oxy.start("shop", epoch=2)
+    oxy.expect(events.MessageReceived, message_id=last)
+    arrived = [event.message_id for event in oxy.all(events.MessageReceived)]
+    assert set(ids) <= set(arrived)
+    assert len(arrived) == len(set(arrived))
 
 
 # --- messages ---------------------------------------------------------------------
