@@ -31,6 +31,14 @@ def host(stop: Any) -> None:
     say("host-stopped")
 
 
+def slow(stop: Any) -> None:
+    """A host that has a second's worth of sockets to close."""
+    say("host-started")
+    stop.wait()
+    threading.Event().wait(1)
+    say("host-stopped")
+
+
 def crash(stop: Any) -> None:
     say("host-started")
     raise RuntimeError("as a host may")
@@ -48,7 +56,7 @@ def main(kind: str, *limits: str) -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "oxy.settings")
     django.setup()
     stand_in = types.ModuleType("sessions_app.hosting.supervisor")
-    stand_in.run = {"host": host, "crash": crash, "hang": hang}[kind]  # type: ignore[attr-defined]
+    stand_in.run = {"host": host, "slow": slow, "crash": crash, "hang": hang}[kind]  # type: ignore[attr-defined]
     sys.modules[stand_in.__name__] = stand_in
     from django.core.management import call_command
 
