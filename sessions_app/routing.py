@@ -7,7 +7,7 @@ from typing import Any
 from channels.auth import AuthMiddlewareStack
 from channels.routing import URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator
-from django.urls import URLPattern, path, re_path
+from django.urls import path, re_path
 
 from sessions_app.consumers import ListConsumer, SessionConsumer
 from sessions_app.event_socket import EventConsumer
@@ -17,13 +17,13 @@ _list_feed: Any = ListConsumer.as_asgi()
 _session_feed: Any = SessionConsumer.as_asgi()
 _events: Any = EventConsumer.as_asgi()
 
-websocket_urlpatterns: list[URLPattern] = [
+websocket_urlpatterns: list[Any] = [
     path("ws/sessions", _list_feed, name="oxy-feed"),
     path("ws/sessions/<str:session_id>", _session_feed, name="oxy-session-feed"),
 ]
 
 #: For programs: they have a token, no cookie, and send no Origin.
-program_urlpatterns: list[URLPattern] = [path("ws/events", _events, name="oxy-events")]
+program_urlpatterns: list[Any] = [path("ws/events", _events, name="oxy-events")]
 
 
 def websockets() -> URLRouter:

@@ -68,8 +68,8 @@ class OutboxEvent(models.Model):
         """Write one event of this name for each of `datas`. Call it in the transaction that changes what it reports."""
         if not datas:
             return
-        cls.objects.bulk_create(
-            [cls(session=session, session_code=session.session_id, name=name, data=data) for data in datas]
+        OutboxEvent.objects.bulk_create(
+            [OutboxEvent(session=session, session_code=session.session_id, name=name, data=data) for data in datas]
         )
         # Robust: the fact is stored and the schedule delivers it too; a fault of the queue must not fail the fact.
         transaction.on_commit(_ring, robust=True)
@@ -94,9 +94,9 @@ def write_messages(session: WhatsAppSession, name: EventName, codes: Iterable[An
 
 
 def _ring() -> None:
-    from sessions_app import webhooks  # a package above this one; here it is only told that there is work
+    from sessions_app.webhooks import deliver_soon  # it stands above this module; here it is only told that there is work
 
-    webhooks.deliver_soon()
+    deliver_soon()
 
 
 class EventCounter(models.Model):
