@@ -25,7 +25,7 @@ from django.utils import timezone
 from sessions_app import broadcast
 from sessions_app.engine import events as ev
 from sessions_app.engine.spool import SpoolReader
-from sessions_app.hosting import backoff, commands, messages, reactions, rounds
+from sessions_app.hosting import backoff, commands, leftovers, messages, reactions, rounds
 from sessions_app.hosting.keeper import SPOOL_NAME, CredentialsVanished, Keeper, VaultUnreadable
 from sessions_app.hosting.lease import Lease, release
 from sessions_app.hosting.sending import Outbox
@@ -208,7 +208,7 @@ class Runner:
     def open(self) -> None:
         """Begin if the session should run; else stay a moment for the command that it was claimed for."""
         self.session.refresh_from_db()
-        self._take_leftovers()
+        leftovers.take(self.session, self.spool)
         self.outbox.give_up_interrupted()
         if self.should_run:
             self._begin_in_time()
@@ -273,13 +273,6 @@ class Runner:
         )
         if self.session.status == Status.CONNECTING:
             self.after("connect", CONNECT_TIMEOUT, lambda: self.retry(Reason.CONNECT_TIMED_OUT))
-
-    def _take_leftovers(self) -> None:
-        """Messages that an earlier run left in the spool are recorded; its other events are history."""
-        self.spool.rewind()
-        while batch := self.spool.read():
-            messages.record_received(self.session, [e for e in batch if isinstance(e, ev.MessageReceived)])
-            self.spool.commit()
 
     # --- what reactions and commands use ----------------------------------------
 

@@ -23,7 +23,7 @@ from django.db.models.functions import Now
 import oxy
 from sessions_app import broadcast
 from sessions_app.engine import events as ev
-from sessions_app.hosting import lease, neighbours, reactions, session_path
+from sessions_app.hosting import lease, leftovers, neighbours, reactions, session_path
 from sessions_app.hosting.engines import Engine, Engines
 from sessions_app.hosting.lanes import Lanes, first_line
 from sessions_app.hosting.runner import Runner
@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 POLL = 0.25
 #: Sessions claimed in one look, so that a start of hundreds is spread out.
 CLAIM_AT_ONCE = 20
+#: Between two looks for messages that wait on this disk for a host which has gone.
+LEFTOVERS_EVERY = 15.0
 #: All of a stop: the platform's patience is at least ten seconds.
 STOP_WITHIN = 8.0
 
@@ -94,6 +96,7 @@ class Supervisor:
         self._claim()
         self._hand_on_commands()
         self._notice_messages()
+        self._take_leftovers()
 
     # --- what runners need ------------------------------------------------------
 
@@ -144,6 +147,14 @@ class Supervisor:
         for pk in queued.values_list("session_id", flat=True).distinct():
             if runner := self.runners.get(pk):
                 runner.notice_outbox()
+
+    _leftovers_due = 0.0
+
+    def _take_leftovers(self) -> None:
+        """After claiming, and in the same thread: a session that we take meanwhile hands in its own."""
+        if time.monotonic() >= self._leftovers_due:
+            self._leftovers_due = time.monotonic() + LEFTOVERS_EVERY
+            leftovers.take_all(self.session_path.root, self.host, list(self.runners))
 
     def _on_engine(self, engine: Engine, event: Any) -> None:
         """On an engine's reader thread: find the runner and wake its lane; nothing else."""

@@ -1,0 +1,58 @@
+"""Messages that wait in the spools of this disk for a host that does not run their sessions any more.
+
+A host that dies, or stands still until its leases have passed, may leave messages whose receipts went out already: WhatsApp never
+delivers those again. Another host may have the session by then, and it cannot see this disk. So every host hands in what lies on its own.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from pathlib import Path
+
+from sessions_app.engine import events as ev
+from sessions_app.engine.spool import SpoolReader
+from sessions_app.hosting import messages
+from sessions_app.hosting.keeper import SPOOL_NAME
+from sessions_app.models import Host, WhatsAppSession
+
+log = logging.getLogger(__name__)
+
+
+def take(session: WhatsAppSession, spool: SpoolReader) -> int:
+    """Record the messages and receipts that an earlier run left; its other events are history. Returns how many messages."""
+    spool.rewind()
+    taken = 0
+    while batch := spool.read():
+        received = [event for event in batch if isinstance(event, ev.MessageReceived)]
+        messages.record_received(session, received)
+        for event in batch:
+            if isinstance(event, ev.ReceiptReceived):
+                messages.record_receipt(session, event)
+        spool.commit()
+        taken += len(received)
+    return taken
+
+
+def take_all(root: Path, host: Host, running: Collection[int]) -> None:
+    """`take` for every session with a directory under `root` that neither this host runs (primary keys in `running`), nor a
+    neighbour that shares the directory."""
+    for directory in sorted(root.glob(f"*/{SPOOL_NAME}")):
+        spool = SpoolReader(directory)
+        session = _session_of(spool)
+        if session is None or session.pk in running or _has_neighbour(session, host):
+            continue
+        count = take(session, spool)
+        log.warning("leftovers_taken", extra={"session": session.session_id, "messages": count})
+
+
+def _session_of(spool: SpoolReader) -> WhatsAppSession | None:
+    """Whose spool it is, as its first waiting event says; None where nothing waits, or for a session that was deleted."""
+    sessions = WhatsAppSession.objects.select_related("lease_host")
+    return next((sessions.filter(session_id=event.session).first() for event in spool.read(1)), None)
+
+
+def _has_neighbour(session: WhatsAppSession, host: Host) -> bool:
+    """Whether a host that works on the same directory has the session: then the spool is its own to read."""
+    holder, place = session.lease_host, (host.machine, host.session_path)
+    return holder is not None and holder != host and (holder.machine, holder.session_path) == place
