@@ -13,8 +13,9 @@ from ninja import NinjaAPI
 from ninja.parser import Parser
 
 import oxy
-from sessions_app.api import errors
+from sessions_app.api import commands, errors, foreign, messages, sessions, webhooks
 from sessions_app.api.auth import Needs
+from sessions_app.api.documents import readers_only
 from sessions_app.models import Scope
 
 #: Bodies of all addresses but the vault's: no message is longer.
@@ -41,8 +42,12 @@ api = NinjaAPI(
     urls_namespace="api",
     docs_url="/api/docs",
     openapi_url="/api/openapi.json",
+    docs_decorator=readers_only,
     # An endpoint that names no scope is closed to all but the highest.
     auth=Needs(Scope.ADMIN),
     parser=BoundedParser(),
 )
 errors.register(api)
+for router in (sessions.router, commands.router, messages.router, webhooks.router):
+    api.add_router("/api", router)
+api.add_router("/api/session", foreign.router)
