@@ -9,6 +9,7 @@ const $ = (id) => document.getElementById(id);
 let chosen = location.hash.slice(1);
 let offered = "";
 let drawn = {};
+let turn = 0;
 
 async function ask(method, path, body) {
   let response, answer;
@@ -36,10 +37,8 @@ async function act(button, work, done) {
   try {
     const answer = await work();
     say(done ? done(answer) : "");
-    return true;
   } catch (error) {
     say(error.message, true);
-    return false;
   } finally {
     button.disabled = false;
     await refresh();
@@ -122,22 +121,30 @@ function paintFaults({ faults, active }) {
   }));
 }
 
-async function choose(number) {
+function select(number) {
   chosen = number;
   history.replaceState(null, "", `#${number}`);
   drawn = {};
+}
+
+async function choose(number) {
+  select(number);
   say("");
   await refresh();
 }
 
+// An answer that was asked for before something newer is not drawn: it would take back what a person has just done.
 async function refresh() {
+  const mine = ++turn;
   const { phones } = await ask("GET", "/api/phones");
+  if (mine !== turn) return;
   if (!phones.some((phone) => phone.number === chosen)) chosen = phones.length ? phones[0].number : "";
   draw("phones", [phones, chosen], ([known]) => paintPhones(known));
   $("phone").hidden = !chosen;
   $("no-phones").hidden = Boolean(chosen);
   if (chosen) {
     const phone = await ask("GET", `/api/phones/${chosen}`);
+    if (mine !== turn) return;
     $("phone-title").textContent = phone.name;
     $("phone-number").textContent = `+${phone.number}`;
     $("online").checked = phone.online;
@@ -146,6 +153,7 @@ async function refresh() {
   }
   $("offer").hidden = !offered;
   const trouble = await ask("GET", "/api/faults");
+  if (mine !== turn) return;
   draw("faults", trouble.faults, () => paintFaults(trouble));
   const active = Object.keys(trouble.active).map((name) => name.replaceAll("_", " "));
   $("active-faults").textContent = active.length ? `Now: ${active.join(", ")}.` : "Nothing is wrong.";
@@ -155,16 +163,17 @@ async function refresh() {
 const linked = (answer) => `Linked: ${answer.jid}`;
 
 function onSubmit(form, button, work, done, clear = []) {
-  $(form).addEventListener("submit", async (event) => {
+  $(form).addEventListener("submit", (event) => {
     event.preventDefault();
-    if (await act($(button), work, done)) clear.forEach((id) => { $(id).value = ""; });
+    // Emptied before anything is drawn: what a person types next must stay.
+    act($(button), work, (answer) => { clear.forEach((id) => { $(id).value = ""; }); return done(answer); });
   });
 }
 
-onSubmit("new-phone", "create-phone", async () => {
-  const phone = await ask("POST", "/api/phones", { number: $("new-number").value.replace(/\D/g, ""), name: $("new-name").value.trim() });
-  await choose(phone.number);
-}, () => "", ["new-number", "new-name"]);
+onSubmit("new-phone", "create-phone", () => {
+  const fields = { number: $("new-number").value.replace(/\D/g, ""), name: $("new-name").value.trim() };
+  return ask("POST", "/api/phones", fields);
+}, (phone) => { select(phone.number); return ""; }, ["new-number", "new-name"]);
 onSubmit("scan", "scan-button", () => ask("POST", `/api/phones/${chosen}/scan`, { code: $("qr-text").value.trim() }), linked, ["qr-text"]);
 onSubmit("enter-code", "code-button", () => ask("POST", `/api/phones/${chosen}/enter-code`, { code: $("code").value }), linked, ["code"]);
 onSubmit("send", "send-button", () => ask("POST", `/api/phones/${chosen}/send`, { to: $("to").value, text: $("text").value }), () => "", ["text"]);

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import ConsoleMessage, Error, Page, expect, sync_playwright
 
 from simulator import Simulator
 from simulator.control import PAGE
@@ -27,16 +27,25 @@ def browser_page() -> Iterator[Page]:
 
 @pytest.fixture
 def page(browser_page: Page, simulator: Simulator) -> Iterator[Page]:
-    """The page, with nothing wrong on its console by the end of the test."""
+    """The page; any error of its script and any breach of the content security policy fails the test."""
     errors: list[str] = []
-    listener = lambda message: errors.append(message.text) if message.type == "error" else None  # noqa: E731
-    browser_page.on("console", listener)
+
+    def hear(message: ConsoleMessage) -> None:
+        # Refused requests stand on the console as well, and are part of the tests.
+        if "Content Security Policy" in message.text:
+            errors.append(message.text)
+
+    def fail(error: Error) -> None:
+        errors.append(str(error))
+
+    browser_page.on("console", hear)
+    browser_page.on("pageerror", fail)
     browser_page.goto(simulator.control_url)
     yield browser_page
     browser_page.goto("about:blank")
-    browser_page.remove_listener("console", listener)
-    # A refused request is part of a test, and the browser writes it on its console.
-    assert [error for error in errors if "409" not in error] == []
+    browser_page.remove_listener("console", hear)
+    browser_page.remove_listener("pageerror", fail)
+    assert errors == []
 
 
 def add_phone(page: Page, number: str, name: str) -> None:
