@@ -5,91 +5,88 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from django.http import HttpRequest
-from ninja import Field, Query, Router, Schema
-from pydantic import ConfigDict
+from ninja import Field, Router, Schema
+from ninja import Query as FromQuery
 
-from sessions_app.api.auth import Needs
+from sessions_app.api.auth import ApiRequest, Needs
+from sessions_app.api.documents import answers
 from sessions_app.api.errors import ApiError
-from sessions_app.models import ApiToken, ForeignState, Scope
+from sessions_app.api.schemas import Body, Query
+from sessions_app.models import ForeignState, Scope
 from sessions_app.vault import crypto, foreign
 
 router = Router(tags=["Vault for Baileys services"], auth=Needs(Scope.VAULT))
 
-SESSION_ID = "shop"
+SESSION_ID = Field(description="Whatever the service calls its session.", examples=["shop"])
 FILES = {"creds.json": '{"noiseKey":{}}', "pre-key-1.json": '{"private":{},"public":{}}'}
 
 
-class BackupIn(Schema):
+class BackupIn(Body):
     """A whole state. Files that are stored and not in it are deleted."""
 
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"example": {"session_id": SESSION_ID, "session_data": FILES}}
-    )
-    session_id: str
-    session_data: dict[str, str] = Field(description="File name → text")
+    session_id: str = SESSION_ID
+    session_data: dict[str, str] = Field(description="File name → text.", examples=[FILES])
 
 
-class ChangesIn(Schema):
+class ChangesIn(Body):
     """What has changed: null deletes a file; what is not named stays."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "example": {"session_id": SESSION_ID, "session_data": {"creds.json": "{}", "pre-key-1.json": None}}
-        },
+    session_id: str = SESSION_ID
+    session_data: dict[str, str | None] = Field(
+        description="File name → text, or null.", examples=[{"creds.json": "{}", "pre-key-1.json": None}]
     )
-    session_id: str
-    session_data: dict[str, str | None] = Field(description="File name → text or null")
 
 
 class StoredOut(Schema):
-    """What is stored; `bytes` counts it as it lies in the database, encrypted."""
+    """What is stored."""
 
-    session_id: str
-    files: int
-    bytes: int
-    created_at: datetime
-    updated_at: datetime
+    session_id: str = SESSION_ID
+    files: int = Field(examples=[2])
+    bytes: int = Field(description="Its size in the database, encrypted.", examples=[118])
+    created_at: datetime = Field(examples=["2026-11-23T08:59:10.002Z"])
+    updated_at: datetime = Field(examples=["2026-11-23T09:02:00.310Z"])
 
 
 class StoredListOut(Schema):
     items: list[StoredOut]
-    count: int
+    count: int = Field(description="How many there are in all.", examples=[1])
 
 
 class StateOut(Schema):
-    session_data: dict[str, str]
-    session_id: str
-    updated_at: datetime
+    session_data: dict[str, str] = Field(examples=[FILES])
+    session_id: str = SESSION_ID
+    updated_at: datetime = Field(examples=["2026-11-23T09:02:00.310Z"])
 
 
 class DeletedOut(Schema):
-    session_id: str
+    session_id: str = SESSION_ID
     deleted: bool = True
 
 
-class Page(Schema):
-    model_config = ConfigDict(extra="forbid")
-    session_id: str | None = None
-    limit: int = Field(50, ge=1, le=500)
-    offset: int = Field(0, ge=0, le=10_000_000)
+class StoredQuery(Query):
+    session_id: str | None = Field(None, description="Only the state with this id.")
 
 
-@router.post("/backup", response=StoredOut, summary="Store a whole state")
-def back_up(request: HttpRequest, body: BackupIn) -> dict[str, Any]:
+@router.post("/backup", summary="Store a whole state", **answers(200, StoredOut, "backup-not-found", body=True))
+def back_up(request: ApiRequest, body: BackupIn) -> dict[str, Any]:
     """Replaces what is stored under this id, in one transaction: a call that is cut off changes nothing."""
     return _store(foreign.replace, request, body)
 
 
-@router.patch("/backup", response=StoredOut, summary="Store the files that changed")
-def back_up_changes(request: HttpRequest, body: ChangesIn) -> dict[str, Any]:
+@router.patch(
+    "/backup", summary="Store the files that changed", **answers(200, StoredOut, "backup-not-found", body=True)
+)
+def back_up_changes(request: ApiRequest, body: ChangesIn) -> dict[str, Any]:
     """One transaction, too. 404 where no state is stored: send the whole state then."""
     return _store(foreign.update, request, body)
 
 
-@router.get("/restore", response=StateOut, summary="Get a state back")
-def restore(request: HttpRequest, session_id: str) -> dict[str, Any]:
+@router.get(
+    "/restore",
+    summary="Get a state back",
+    **answers(200, StateOut, "backup-not-found", "backup-unreadable", "invalid"),
+)
+def restore(request: ApiRequest, session_id: str) -> dict[str, Any]:
     """Every text as it was stored, byte for byte. 404 means that nothing is stored; any other failure does not."""
     owner = _owner(request, session_id)
     try:
@@ -101,19 +98,19 @@ def restore(request: HttpRequest, session_id: str) -> dict[str, Any]:
     return {"session_data": files, "session_id": session_id, "updated_at": state.updated_at}
 
 
-@router.get("/status", response=StoredListOut, summary="What is stored")
-def status(request: HttpRequest, page: Query[Page]) -> dict[str, Any]:
+@router.get("/status", summary="What is stored", **answers(200, StoredListOut, "invalid"))
+def status(request: ApiRequest, query: FromQuery[StoredQuery]) -> dict[str, Any]:
     """All states of this token's owner, or the one with `session_id`; an empty list where there is none."""
-    token: ApiToken = request.auth  # type: ignore[attr-defined]
-    states = foreign.stored(token.owner, page.session_id)
+    token = request.auth
+    states = foreign.stored(token.owner, query.session_id)
     if token.limited:
         states = states.filter(session_id__in=token.visible().values("session_id"))
-    shown = states[page.offset : page.offset + page.limit]
+    shown = states[query.offset : query.offset + query.limit]
     return {"items": [_shown(state) for state in shown], "count": states.count()}
 
 
-@router.delete("/delete", response=DeletedOut, summary="Delete a state")
-def delete(request: HttpRequest, session_id: str) -> dict[str, Any]:
+@router.delete("/delete", summary="Delete a state", **answers(200, DeletedOut, "backup-not-found", "invalid"))
+def delete(request: ApiRequest, session_id: str) -> dict[str, Any]:
     """The client's own copy keeps working, and the phone stays linked."""
     owner = _owner(request, session_id)
     try:
@@ -123,7 +120,7 @@ def delete(request: HttpRequest, session_id: str) -> dict[str, Any]:
     return {"session_id": session_id}
 
 
-def _store(store: Any, request: HttpRequest, body: BackupIn | ChangesIn) -> dict[str, Any]:
+def _store(store: Any, request: ApiRequest, body: BackupIn | ChangesIn) -> dict[str, Any]:
     owner = _owner(request, body.session_id)
     try:
         return _shown(store(owner, body.session_id, body.session_data))
@@ -143,9 +140,9 @@ def _shown(state: ForeignState) -> dict[str, Any]:
     }
 
 
-def _owner(request: HttpRequest, session_id: str) -> str:
+def _owner(request: ApiRequest, session_id: str) -> str:
     """Whose states the token works on. A token for certain sessions reaches a state that bears the id of one of them."""
-    token: ApiToken = request.auth  # type: ignore[attr-defined]
+    token = request.auth
     if token.limited and not (
         foreign.is_session_id(session_id) and token.visible().filter(session_id=session_id).exists()
     ):
