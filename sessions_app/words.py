@@ -66,6 +66,8 @@ _ASKED: dict[str, Text] = {
 }
 
 _KINDS: dict[str, Text] = {
+    "created": _("Made"),
+    "changed": _("Changed"),
     "backup": _("Backup"),
     "pairing": _("Pairing"),
     "vault": _("Vault"),
@@ -121,6 +123,8 @@ def event_facts(event: SessionEvent) -> list[tuple[str, str]]:
 
 def refusal(error: NotAllowed) -> str:
     """Why a command was not taken."""
+    if error.deleting:
+        return gettext("This session is being deleted.")
     return gettext("“%(command)s” is not possible while the session is “%(status)s”.") % {
         "command": COMMANDS[error.command],
         "status": STATUSES[error.status].label,

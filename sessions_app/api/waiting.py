@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from time import monotonic, sleep
 
 from sessions_app.api.errors import ApiError
 from sessions_app.models import SessionCommand, WhatsAppSession
@@ -18,10 +18,10 @@ def answer_to(session: WhatsAppSession, command: SessionCommand, *, desired: str
     `desired` is what was wished of the session before the command, and is wished again where the command is withdrawn. Each request
     has a thread of its own under Daphne, so a wait here keeps nobody else waiting.
     """
-    end = time.monotonic() + PATIENCE
+    end = monotonic() + PATIENCE
     while not _done(command):
-        if time.monotonic() < end:
-            time.sleep(LOOK_EVERY)
+        if monotonic() < end:
+            sleep(LOOK_EVERY)
         elif session.withdraw(command, desired=desired):
             raise ApiError("host-did-not-answer")
         elif not _done(command):  # it may have ended while we asked for it back

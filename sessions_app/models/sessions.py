@@ -40,8 +40,9 @@ def new_session_id() -> str:
 class NotAllowed(Exception):
     """A command that this session's status does not allow; the text is for people."""
 
-    def __init__(self, command: Command, status: Status) -> None:
-        self.command, self.status, self.allowed = command, status, sorted(lifecycle.allowed(status))
+    def __init__(self, command: Command, status: Status, *, deleting: bool = False) -> None:
+        self.command, self.status, self.deleting = command, status, deleting
+        self.allowed = [] if deleting else sorted(lifecycle.allowed(status))
         super().__init__(f"{command.value} is not possible while the session is {status.value}.")
 
 
@@ -234,7 +235,7 @@ class WhatsAppSession(models.Model):
         START and STOP also set the desired state, which hosts act on whether or not they see the row.
         """
         if not self.allows(command):
-            raise NotAllowed(command, Status(self.status))
+            raise NotAllowed(command, Status(self.status), deleting=self.deleting)
         with transaction.atomic():
             row = SessionCommand.objects.create(session=self, verb=command.value, arguments=arguments, requested_by=by)
             changes: dict[str, Any] = {}
