@@ -28,9 +28,12 @@ from sessions_app.models import (
     Host,
     Message,
     NotAllowed,
+    OutboxEvent,
     PairingRound,
     SessionCommand,
     SessionEvent,
+    Webhook,
+    WebhookDelivery,
     WhatsAppSession,
 )
 from sessions_app.templatetags import oxy
@@ -329,3 +332,46 @@ class MessageAdmin(OfSessionAdmin):
     list_display = ("created_at", "of_session", "direction", "chat", "kind", "status")
     list_filter = ("direction", "status")
     search_fields = ("chat", "message_id")
+
+
+@admin.register(Webhook)
+class WebhookAdmin(MachineAdmin):
+    """To look at: webhooks are made and changed on the console's page, which shows a new secret once."""
+
+    list_display = ("url", "session_code", "active", "failing_since", "created_by", "created_at")
+    fields = (
+        "code",
+        "url",
+        "session_code",
+        "events",
+        "active",
+        "failing_since",
+        "created_by",
+        "created_at",
+        "updated_at",
+    )
+    list_filter = ("active",)
+    search_fields = ("url", "session_code")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Model]:
+        return super().get_queryset(request).defer("sealed_secret")
+
+
+@admin.register(WebhookDelivery)
+class WebhookDeliveryAdmin(MachineAdmin):
+    list_display = ("created_at", "webhook", "event", "status", "attempts", "response_status", "duration_ms")
+    fields = (
+        "code", "webhook", "event", "status", "attempts", "attempted_at", "next_attempt_at",
+        "response_status", "excerpt", "duration_ms", "created_at",
+    )  # fmt: skip
+    list_filter = ("status",)
+    list_select_related = ("webhook", "event")
+    search_fields = ("webhook__url", "event__session_code")
+
+
+@admin.register(OutboxEvent)
+class OutboxEventAdmin(MachineAdmin):
+    list_display = ("at", "position", "session_code", "name")
+    fields = ("position", "session_code", "name", "at", "data")
+    list_filter = ("name",)
+    search_fields = ("session_code",)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
-from sessions_app.models import WhatsAppSession
+from sessions_app import outbound
+from sessions_app.models import EventName, Webhook, WhatsAppSession
+from sessions_app.models.webhooks import ALL_EVENTS, SUBSCRIBABLE
 
 if TYPE_CHECKING:
     SessionModelForm = forms.ModelForm[WhatsAppSession]
@@ -50,3 +52,45 @@ class PairingCodeForm(forms.Form):
 
     def clean_phone(self) -> str:
         return clean_phone(self.cleaned_data["phone"])
+
+
+class WebhookForm(forms.Form):
+    """Whom to tell about what; no session is all sessions, and no event is all events."""
+
+    url = forms.CharField(label=_("Address"), max_length=outbound.URL_LIMIT)
+    session_id = forms.CharField(label=_("Session"), max_length=64, required=False)
+    events = forms.MultipleChoiceField(
+        label=_("Events"), required=False, choices=[(name, EventName(name).label) for name in SUBSCRIBABLE]
+    )
+
+    #: The session that was named.
+    session: WhatsAppSession | None = None
+
+    @classmethod
+    def of(cls, webhook: Webhook) -> WebhookForm:
+        """The form as it shows a webhook that exists."""
+        chosen = [] if webhook.wants_all else webhook.events
+        return cls(initial={"url": webhook.url, "session_id": webhook.session_code, "events": chosen})
+
+    @property
+    def chosen(self) -> list[str]:
+        """The events that are ticked."""
+        value: list[str] = self["events"].value() or []
+        return value
+
+    def clean_url(self) -> str:
+        try:
+            return outbound.check_url(self.cleaned_data["url"])
+        except outbound.Refused as refusal:
+            raise ValidationError(str(refusal), code="refused") from None
+
+    def clean_session_id(self) -> str:
+        wanted: str = self.cleaned_data["session_id"]
+        if wanted:
+            self.session = WhatsAppSession.objects.filter(session_id=wanted).first()
+            if self.session is None:
+                raise ValidationError(_("There is no such session."), code="no-session")
+        return wanted
+
+    def clean_events(self) -> list[Any]:
+        return self.cleaned_data["events"] or [ALL_EVENTS]

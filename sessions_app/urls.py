@@ -6,7 +6,7 @@ from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
-from sessions_app import views
+from sessions_app import views, webhook_views
 
 urlpatterns = [
     path("", views.session_list, name="oxy-sessions"),
@@ -20,4 +20,10 @@ urlpatterns = [
     path("sessions/<str:session_id>/", views.session_page, name="oxy-session"),
     path("sessions/<str:session_id>/confirm/<slug:verb>", views.confirm, name="oxy-confirm"),
     path("sessions/<str:session_id>/<slug:verb>", views.give_command, name="oxy-command"),
+    path("webhooks/", webhook_views.webhook_list, name="oxy-webhooks"),
+    path("webhooks/new", webhook_views.new_webhook, name="oxy-new-webhook"),
+    path("webhooks/<uuid:code>/", webhook_views.webhook_page, name="oxy-webhook"),
+    path("webhooks/<uuid:code>/change", webhook_views.change_webhook, name="oxy-change-webhook"),
+    path("webhooks/<uuid:code>/<slug:verb>", webhook_views.command_webhook, name="oxy-webhook-command"),
+    path("webhooks/<uuid:code>/deliveries/<uuid:delivery>/again", webhook_views.send_again, name="oxy-send-again"),
 ]
