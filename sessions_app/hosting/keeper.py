@@ -7,7 +7,8 @@ Which live store is used, and why, in the order that is tried:
    start: nobody else has run the session since, so the file is at least as new as the vault. It is used, and what its journal
    still holds is written through.
 3. The vault has credentials, and the file is absent, older, or broken: it is rebuilt from the vault. Unless the last holder ended
-   cleanly and the session has not run since, Signal sessions that may be stale are dropped from it (docs/durability.md): a stale one loses messages in silence.
+   cleanly and the session has not run since, Signal sessions that may be stale are dropped from it (docs/durability.md): a stale
+   one loses messages in silence.
 4. The vault has none, but the file has, was run under the epoch before ours, and a round was on: a phone had just been linked when
    the last host died. The file is saved to the vault and used.
 5. Neither has credentials: a fresh file, and a pairing round.

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import QuerySet
 
-from sessions_app.engine.events import MessageReceived, ReceiptReceived
+from sessions_app.engine.events import MessageReceived, MessageUndecryptable, ReceiptReceived
 from sessions_app.models import EventName, Message, WhatsAppSession
 from sessions_app.models.outbox import write_messages
 from sessions_app.vault.keys import printable
@@ -23,16 +23,40 @@ _RECEIPTS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 #: What devices tell each other; nobody wrote it.
 _NOT_FOR_PEOPLE = frozenset({"protocolMessage", "senderKeyDistributionMessage", ""})
+#: The kind of a message that came and could not be read; its sender is asked to send it again under the same id.
+UNREADABLE = "unreadable"
 
 
 def record_received(session: WhatsAppSession, events: Iterable[MessageReceived]) -> None:
     """Write messages once: a spool that is read again after a crash adds nothing, and tells programs nothing again."""
     rows = [_row(session, event) for event in events if event.kind not in _NOT_FOR_PEOPLE]
     with transaction.atomic():
+        session.messages.filter(kind=UNREADABLE, message_id__in=[row.message_id for row in rows]).delete()
         Message.objects.bulk_create(rows, ignore_conflicts=True)
         # A row that was ignored is not found by the code that it was given here.
         write_messages(session, EventName.MESSAGE_RECEIVED, [row.code for row in rows if row.direction == "in"])
         write_messages(session, EventName.MESSAGE_STATUS, [row.code for row in rows if row.direction == "out"])
+
+
+def record_unreadable(session: WhatsAppSession, event: MessageUndecryptable) -> None:
+    """Write down that a message came which nobody can read, so that it is not lost in silence; nothing for a known one.
+
+    WhatsApp delivers the last messages again after a crash, and the library, which has used up their keys, can read them no more:
+    those that had reached us are here already.
+    """
+    if session.messages.filter(message_id=event.message_id).exists():
+        return
+    with transaction.atomic():
+        row = Message.objects.create(
+            session=session,
+            direction=Message.Direction.IN,
+            status=_S.RECEIVED,
+            kind=UNREADABLE,
+            message_id=event.message_id[:128],
+            chat=event.chat[:80],
+            sender=event.sender[:80],
+        )
+        write_messages(session, EventName.MESSAGE_RECEIVED, [row.code])
 
 
 def record_receipt(session: WhatsAppSession, event: ReceiptReceived) -> bool:

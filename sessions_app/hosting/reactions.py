@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from django.utils import timezone
 
 from sessions_app.engine import events as ev
-from sessions_app.hosting import rounds
+from sessions_app.hosting import messages, rounds
 from sessions_app.lifecycle import Command, Event, Status
 from sessions_app.models import WhatsAppSession
 from sessions_app.reasons import Reason
@@ -252,6 +252,11 @@ def _outdated(runner: Runner, event: ev.ClientOutdated) -> None:
     runner.give_up(Event.FAILED, Reason.CLIENT_OUTDATED)
 
 
+def _undecryptable(runner: Runner, event: ev.MessageUndecryptable) -> None:
+    log.warning("message_unreadable", extra={"session": runner.session.session_id, "message": event.message_id})
+    messages.record_unreadable(runner.session, event)
+
+
 def _nothing(runner: Runner, event: object) -> None:
     """Known, and nothing to do."""
 
@@ -277,5 +282,5 @@ _REACTIONS: dict[type, Callable[[Runner, Any], None]] = {
     ev.Replaced: _replaced,
     ev.TemporarilyBanned: _banned,
     ev.ClientOutdated: _outdated,
-    ev.MessageUndecryptable: _nothing,
+    ev.MessageUndecryptable: _undecryptable,
 }
