@@ -1,12 +1,12 @@
 // A real Baileys client for the tests: one JSON command a line on standard input, one JSON event a line on standard output.
-// node client.mjs OPTIONS, where OPTIONS is JSON: {ws, root, folder} or {ws, root, oxy: {url, token, sessionId}}.
+// BAILEYS_OPTIONS is JSON: {ws, root, folder} or {ws, root, oxy: {url, token, sessionId}}.
 import { createInterface } from 'node:readline';
 import makeWASocket, {
   DisconnectReason, Browsers, makeCacheableSignalKeyStore, useMultiFileAuthState, WA_CERT_DETAILS,
 } from 'baileys';
 import pino from 'pino';
 
-const options = JSON.parse(process.argv[2]);
+const options = JSON.parse(process.env.BAILEYS_OPTIONS);
 const logger = pino({ level: options.logLevel ?? 'silent' }, pino.destination(2));
 const say = (event, more = {}) => process.stdout.write(JSON.stringify({ event, ...more }) + '\n');
 
@@ -16,8 +16,9 @@ for (const name of ['log', 'info', 'warn', 'error']) console[name] = () => {};
 // The simulator signs with a Noise root key of its own; the pin is an exported buffer.
 Buffer.from(options.root, 'hex').copy(WA_CERT_DETAILS.PUBLIC_KEY);
 
-const { state, saveCreds } = options.oxy
-  ? await (await import('./baileys-oxy-auth.mjs')).useOxyAuthState(options.oxy)
+const onRetry = (trouble) => say('retry', trouble);
+const { state, saveCreds, flush } = options.oxy
+  ? await (await import('./baileys-oxy-auth.mjs')).useOxyAuthState({ ...options.oxy, onRetry })
   : await useMultiFileAuthState(options.folder);
 say('state', { registered: Boolean(state.creds.me), me: state.creds.me?.id });
 
@@ -69,6 +70,7 @@ const commands = {
     stopping = true;
     await socket.end(undefined);
     await saveCreds();
+    await flush?.();
     say('stopped');
     process.exit(0);
   },

@@ -1,0 +1,116 @@
+"""Real Baileys clients as processes of a test: commands in, events out, every wait with an end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from simulator import Simulator
+from tests import node
+from tests.baileys import install
+
+PATIENCE = 20.0
+CLIENT = Path(__file__).resolve().parent / "client.mjs"
+
+
+def workshop(folder: Path) -> Path:
+    """A folder in which scripts find Baileys and our adapter, as in a service that has both."""
+    folder.mkdir()
+    (folder / "node_modules").symlink_to(install.ensure() / "node_modules")
+    for script in (CLIENT, install.ADAPTER):
+        shutil.copy(script, folder)
+    return folder
+
+
+class Baileys:
+    """One client. Its state is in a folder (`folder=`) or in Oxy (`oxy={"url", "token", "sessionId"}`)."""
+
+    def __init__(self, place: Path, sim: Simulator, **state: Any) -> None:
+        options = {"ws": sim.ws_url, "root": sim.root_key.hex(), **state}
+        # The token stays out of the process list.
+        environment = {**os.environ, "BAILEYS_OPTIONS": json.dumps(options)}
+        self.log = place / f"client-{time.monotonic_ns()}.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [node.ensure().node, "client.mjs"],
+                cwd=place,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        self.events: list[dict[str, Any]] = []
+        self._change = threading.Condition()
+        self._is_over = False
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            with self._change:
+                self.events.append(json.loads(line))
+                self._change.notify_all()
+        with self._change:
+            self._is_over = True
+            self._change.notify_all()
+
+    # --- doing ------------------------------------------------------------------
+
+    def ask(self, do: str, **arguments: Any) -> None:
+        assert self.process.stdin
+        self.process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
+        self.process.stdin.flush()
+
+    def send(self, to: str, text: str) -> None:
+        """Send, and wait until Baileys says that it is sent."""
+        self.ask("send", to=to, text=text)
+        self.wait("sent", text=text)
+
+    def stop(self) -> None:
+        self.ask("stop")
+        self.wait("stopped")
+        self.process.wait(PATIENCE)
+        self.close()
+
+    def kill(self) -> None:
+        """kill -9."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        self.close()
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self._reader.join(PATIENCE)
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe:
+                pipe.close()
+
+    # --- seeing -----------------------------------------------------------------
+
+    def all(self, event: str) -> list[dict[str, Any]]:
+        with self._change:
+            return [seen for seen in self.events if seen["event"] == event]
+
+    def wait(self, event: str, within: float = PATIENCE, **fields: Any) -> dict[str, Any]:
+        """The first event of this name with these fields, come or to come."""
+
+        def look() -> dict[str, Any] | None:
+            fits = (seen for seen in self.events if seen["event"] == event)
+            return next((seen for seen in fits if fields.items() <= seen.items()), None)
+
+        with self._change:
+            self._change.wait_for(lambda: look() or self._is_over, within)
+            found = look()
+        assert found, f"no {event} {fields} within {within} s, but {self.events}\n{self.log.read_text()}"
+        return found

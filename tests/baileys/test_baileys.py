@@ -1,0 +1,147 @@
+"""A real Baileys client from npm that keeps its state in Oxy, over real HTTP: it survives what its machine does not."""
+
+from __future__ import annotations
+
+import shutil
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulator import Simulator
+from simulator.handset import Handset
+from tests.acceptance.stack import Stack, eventually
+from tests.baileys.clients import Baileys, workshop
+
+Start = Callable[..., Baileys]
+
+
+def pair(client: Baileys, phone: Handset) -> Baileys:
+    phone.scan(client.wait("qr")["qr"])
+    client.wait("open")
+    return client
+
+
+def talk(client: Baileys, own: Handset, peer: Handset, mark: str, turns: int = 5) -> None:
+    """Messages both ways, in turn; each must arrive."""
+    for number in range(turns):
+        client.send(peer.jid, f"{mark} out {number}")
+        peer.wait_for_text(f"{mark} out {number}")
+        peer.send_text(own.number, f"{mark} in {number}")
+        client.wait("message", text=f"{mark} in {number}")
+
+
+def request(method: str, oxy: dict[str, str], path: str) -> None:
+    sent = urllib.request.Request(f"{oxy['url']}/api/session/{path}", method=method)
+    sent.add_header("Authorization", f"Bearer {oxy['token']}")
+    with urllib.request.urlopen(sent, timeout=10) as answer:
+        assert answer.status == 200
+
+
+def texts(*clients: Baileys) -> list[str]:
+    return [event["text"] for client in clients for event in client.all("message")]
+
+
+def test_a_client_that_is_killed_and_its_disk_wiped_comes_back_without_a_scan(
+    client: Start, place: Path, oxy: dict[str, str], ana: Handset, bia: Handset, tmp_path: Path
+) -> None:
+    first = pair(client(place, oxy=oxy), ana)
+    talk(first, ana, bia, "before")
+    first.kill()
+    shutil.rmtree(place)
+    bia.send_text(ana.number, "while away")
+
+    second = client(workshop(tmp_path / "another machine"), oxy=oxy)
+
+    second.wait("open")
+    second.wait("message", text="while away")
+    talk(second, ana, bia, "after")
+    assert second.all("qr") == []
+    assert first.all("undecryptable") == second.all("undecryptable") == []
+    assert len(ana.devices) == 1
+
+
+def test_a_client_killed_in_a_burst_loses_no_message(
+    client: Start, place: Path, oxy: dict[str, str], ana: Handset, bia: Handset
+) -> None:
+    sent = [f"burst {number}" for number in range(60)]
+    first = pair(client(place, oxy=oxy), ana)
+    talk(first, ana, bia, "before", turns=1)
+    for text in sent:
+        bia.send_text(ana.number, text)
+    first.wait("message", text=sent[10])
+    first.kill()
+
+    second = client(place, oxy=oxy)
+
+    eventually(lambda: set(sent) <= set(texts(first, second)), "every message of the burst")
+    assert second.all("undecryptable") == []
+    talk(second, ana, bia, "after", turns=2)
+
+
+def test_while_oxy_is_away_saving_waits_and_nothing_is_lost(
+    client: Start, place: Path, stack: Stack, oxy: dict[str, str], ana: Handset, bia: Handset
+) -> None:
+    first = pair(client(place, oxy=oxy), ana)
+    talk(first, ana, bia, "before", turns=1)
+
+    stack.kill("web")
+    bia.send_text(ana.number, "in the dark")
+    first.wait("retry")
+    stack.start("web")
+
+    first.wait("message", text="in the dark")
+    talk(first, ana, bia, "after", turns=1)
+    first.kill()
+    second = client(place, oxy=oxy)
+    second.wait("open")
+    talk(second, ana, bia, "restored", turns=2)
+
+
+def test_a_state_that_was_deleted_under_a_running_client_is_stored_again_as_a_whole(
+    client: Start, place: Path, oxy: dict[str, str], ana: Handset, bia: Handset
+) -> None:
+    first = pair(client(place, oxy=oxy), ana)
+    talk(first, ana, bia, "before", turns=1)
+
+    request("DELETE", oxy, f"delete?session_id={oxy['sessionId']}")
+    talk(first, ana, bia, "deleted", turns=1)
+    first.kill()
+
+    second = client(place, oxy=oxy)
+    second.wait("open")
+    talk(second, ana, bia, "restored", turns=2)
+    assert second.all("qr") == []
+
+
+@pytest.mark.parametrize("wrong", ["token", "address"])
+def test_a_state_that_could_not_be_read_is_never_taken_for_none(
+    client: Start, place: Path, sim: Simulator, oxy: dict[str, str], ana: Handset, wrong: str
+) -> None:
+    pair(client(place, oxy=oxy), ana).stop()
+    # The simulator's control server has another kind of 404 to give.
+    broken: dict[str, Any] = {"token": {"token": "oxy_wrong"}, "address": {"url": sim.control_url}}[wrong]
+
+    second = client(place, oxy=oxy | broken)
+
+    assert second.process.wait(20) != 0
+    assert second.all("state") == second.all("qr") == []
+    assert "OxyError" in second.log.read_text()
+    assert oxy["token"] not in second.log.read_text()
+
+
+def test_a_folder_of_baileys_talks_and_restarts_with_the_simulator(
+    client: Start, place: Path, ana: Handset, bia: Handset, tmp_path: Path
+) -> None:
+    first = pair(client(place, folder=str(tmp_path / "auth")), ana)
+    talk(first, ana, bia, "before")
+    first.stop()
+    bia.send_text(ana.number, "while away")
+
+    second = client(place, folder=str(tmp_path / "auth"))
+
+    second.wait("message", text="while away")
+    talk(second, ana, bia, "after")
+    assert second.all("qr") == []
