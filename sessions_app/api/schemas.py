@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext
 from ninja import Schema
-from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, ValidationInfo, model_validator
 
 from sessions_app.lifecycle import Status
 from sessions_app.numbers import read_chat, read_phone
@@ -64,8 +64,19 @@ class Query(Schema):
 
     model_config = ConfigDict(extra="forbid")
 
-    limit: int = Field(50, ge=1, le=200, description="How many at most.")
-    offset: int = Field(0, ge=0, le=1_000_000_000, description="How many to leave out.")
+    limit: int = Field(default=50, ge=1, le=200, description="How many at most.")
+    offset: int = Field(default=0, ge=0, le=1_000_000_000, description="How many to leave out.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_unknown(cls, data: Any, info: ValidationInfo) -> Any:
+        """The library hands on the parameters that it knows; put the others back, so that they are refused like unknown fields."""
+        request = (info.context or {}).get("request")
+        # The library validates twice, the second time with a wrapper in place of what came.
+        if request is None or not isinstance(data, dict):
+            return data
+        unknown = {name: request.GET[name] for name in request.GET if name not in cls.model_fields}
+        return {**data, **unknown}
 
 
 # --- sessions ------------------------------------------------------------------
@@ -73,12 +84,14 @@ class Query(Schema):
 
 class NewSession(Body):
     session_id: SessionId | None = Field(
-        None, description="The session's name in URLs, for good; made up where it is not given.", examples=["shop"]
+        default=None,
+        description="The session's name in URLs, for good; made up where it is not given.",
+        examples=["shop"],
     )
     name: Name = Field(examples=["Shop downtown"])
-    owner: Owner = Field("", examples=["acme"])
+    owner: Owner = Field(default="", examples=["acme"])
     proxy_url: ProxyUrl | None = Field(
-        None, description="The way out of this session's connection; never shown again.", examples=["socks5://10.0.0.9:1080"]
+        default=None, description="The way out of this session's connection; never shown again.", examples=["socks5://10.0.0.9:1080"]
     )  # fmt: skip
 
 
@@ -87,12 +100,12 @@ class SessionChange(Body):
 
     name: Name = Field(default_factory=str, examples=["Shop uptown"])
     owner: Owner = Field(default_factory=str, examples=["acme"])
-    proxy_url: ProxyUrl | None = Field(None, examples=[None])
+    proxy_url: ProxyUrl | None = Field(default=None, examples=[None])
 
 
 class SessionQuery(Query):
-    status: Status | None = Field(None, description="Only sessions in this status.")
-    owner: str | None = Field(None, max_length=100, description="Only sessions of this owner.")
+    status: Status | None = Field(default=None, description="Only sessions in this status.")
+    owner: str | None = Field(default=None, max_length=100, description="Only sessions of this owner.")
 
 
 class SessionOut(Schema):
@@ -174,7 +187,11 @@ class NewMessage(Body):
     )
     text: Text = Field(examples=["Your order has left the shop."])
     expires_in: int = Field(
-        DAY, ge=1, le=WEEK, description="Seconds that it may wait for the session to be connected.", examples=[3600]
+        default=DAY,
+        ge=1,
+        le=WEEK,
+        description="Seconds that it may wait for the session to be connected.",
+        examples=[3600],
     )
 
 
@@ -186,7 +203,7 @@ class MessageTaken(Schema):
 class MessageQuery(Query):
     direction: Literal["in", "out"] | None = None
     status: Literal["queued", "sending", "sent", "delivered", "read", "failed", "received"] | None = None
-    chat: str | None = Field(None, max_length=80, description="Only messages of this chat.")
+    chat: str | None = Field(default=None, max_length=80, description="Only messages of this chat.")
 
 
 class MessageOut(Schema):
