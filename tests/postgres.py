@@ -49,27 +49,59 @@ def find_user() -> str | None:
     return "postgres" if "postgres" in names else "nobody"
 
 
+class Server:
+    """One server with one empty database, at `url`. It can be stopped and started again."""
+
+    def __init__(self) -> None:
+        self._binaries, self._user = find_binaries(), find_user()
+        sweep()
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+        if self._user:
+            shutil.chown(self.folder, self._user)
+        password, self._port = secrets.token_hex(16), free_port()
+        self.url = f"postgres://oxy:{password}@127.0.0.1:{self._port}/oxy"
+        initialize(self._binaries, self._user, self.folder, password)
+        self.start()
+        self._ask("CREATE DATABASE oxy")
+
+    def start(self) -> None:
+        self._process = start(self._binaries, self._user, self.folder, self._port)
+        self._ask("SELECT 1")
+
+    def stop(self) -> None:
+        """Stop at once: connections are cut."""
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait(timeout=30)
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _ask(self, statement: str) -> None:
+        """Execute it, once the server answers."""
+        import psycopg
+
+        deadline = time.monotonic() + START_TIMEOUT
+        while True:
+            try:
+                with psycopg.connect(self.url.removesuffix("oxy") + "postgres", autocommit=True) as connection:
+                    connection.execute(statement)
+                    return
+            except psycopg.OperationalError:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    log = (self.folder / "log").read_text(errors="replace")
+                    sys.exit(f"tests: PostgreSQL did not start: {log.strip()}")
+                time.sleep(0.05)
+
+
 @contextlib.contextmanager
-def server() -> Iterator[str]:
-    """A running server with one empty database; gives its URL."""
-    binaries, user = find_binaries(), find_user()
-    sweep()
-    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+def server() -> Iterator[Server]:
+    """A running server, removed at the end."""
+    running = Server()
     try:
-        if user:
-            shutil.chown(folder, user)
-        password, port = secrets.token_hex(16), free_port()
-        initialize(binaries, user, folder, password)
-        process = start(binaries, user, folder, port)
-        try:
-            url = f"postgres://oxy:{password}@127.0.0.1:{port}/oxy"
-            create_database(url, process, folder)
-            yield url
-        finally:
-            process.send_signal(signal.SIGINT)  # "fast": connections are cut
-            process.wait(timeout=30)
+        yield running
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        running.remove()
 
 
 def sweep() -> None:
@@ -113,7 +145,7 @@ def start(binaries: Path, user: str | None, folder: Path, port: int) -> subproce
     command = [str(binaries / "postgres"), "-D", str(folder / "data")]
     for name, value in options.items():
         command += ["-c", f"{name}={value}"]
-    with (folder / "log").open("wb") as log:
+    with (folder / "log").open("ab") as log:
         return subprocess.Popen(
             command,
             user=user,
@@ -132,22 +164,6 @@ def _die_with_parent() -> Callable[[], None] | None:
     return lambda: library.prctl(PR_SET_PDEATHSIG, signal.SIGINT)
 
 
-def create_database(url: str, process: subprocess.Popen[bytes], folder: Path) -> None:
-    import psycopg
-
-    deadline = time.monotonic() + START_TIMEOUT
-    while True:
-        try:
-            with psycopg.connect(url.removesuffix("oxy") + "postgres", autocommit=True) as connection:
-                connection.execute("CREATE DATABASE oxy")
-                return
-        except psycopg.OperationalError:
-            if process.poll() is not None or time.monotonic() > deadline:
-                log = (folder / "log").read_text(errors="replace")
-                sys.exit(f"tests: PostgreSQL did not start: {log.strip()}")
-            time.sleep(0.05)
-
-
 def main(command: list[str]) -> int:
     """Run the command beside a server; its exit status."""
 
@@ -155,8 +171,8 @@ def main(command: list[str]) -> int:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, end)
-    with server() as url:
-        child = subprocess.Popen(command, env={**os.environ, URL_VARIABLE: url})
+    with server() as running:
+        child = subprocess.Popen(command, env={**os.environ, URL_VARIABLE: running.url})
         try:
             return child.wait()
         except KeyboardInterrupt:

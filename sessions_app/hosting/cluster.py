@@ -45,6 +45,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds that a stop may take in all; platforms kill after ten. The host's own limit is shorter (`supervisor.STOP_WITHIN`).
 STOP_WITHIN = 9.0
+#: Seconds that the pusher may take to end: longer than it sleeps between two looks at the queue.
+PUSHER_PATIENCE = 2.0
 #: Seconds between two looks at the schedules, and between two probes.
 SCHEDULE_EVERY, PROBE_EVERY = 15.0, 30.0
 #: Seconds between two looks of main at its sentinel.
@@ -223,6 +225,14 @@ class HostingSentinel(Sentinel):  # type: ignore[misc]
             if self.stop_event.wait(Conf.GUARD_CYCLE):
                 break
         self.stop()
+
+    def stop(self) -> None:
+        """As django-q's, but that it does not wait for a pusher that sleeps ten seconds because there is no database."""
+        self.event_out.set()
+        self.pusher.join(PUSHER_PATIENCE)
+        if self.pusher.is_alive():
+            self.pusher.kill()
+        super().stop()
 
     def _revive(self) -> None:
         dead = [process for process in (*self._short_workers(), self.pusher, self.monitor) if not process.is_alive()]

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from django_q.tasks import async_task
 
-from tests import processes
+from tests import postgres, processes
 from tests.integration.cluster_child import SAYS
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(90)]
@@ -27,12 +27,12 @@ STOP_LIMIT = 10.0
 class Worker:
     """A running worker, and what its processes say."""
 
-    def __init__(self, kind: str, *limits: str) -> None:
+    def __init__(self, kind: str, *limits: str, **environment: str) -> None:
         self._says, speaks = os.pipe()
         self._rest = b""
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.integration.cluster_child", kind, *limits],
-            env=processes.environment(**{SAYS: str(speaks), "OXY_WORKERS": "2"}),
+            env=processes.environment(**{SAYS: str(speaks), "OXY_WORKERS": "2", **environment}),
             cwd=processes.ROOT,
             pass_fds=[speaks],
             start_new_session=True,
@@ -48,6 +48,13 @@ class Worker:
             if said == what:
                 return int(pid)
         raise AssertionError(f"nobody said {what}: all have gone")
+
+    def until(self, what: str, timeout: float = PATIENCE) -> Iterator[str]:
+        """What is said, up to and with this."""
+        for line in self.lines(timeout):
+            yield line
+            if line.startswith(what):
+                return
 
     def expect_nobody_left(self, timeout: float = STOP_LIMIT) -> list[str]:
         """Wait until no process of the worker is left; what they said until then, without pids."""
@@ -99,8 +106,8 @@ Start = Callable[..., Worker]
 def start() -> Iterator[Start]:
     started: list[Worker] = []
 
-    def start(kind: str = "host", *limits: str) -> Worker:
-        started.append(Worker(kind, *limits))
+    def start(kind: str = "host", *limits: str, **environment: str) -> Worker:
+        started.append(Worker(kind, *limits, **environment))
         return started[-1]
 
     yield start
@@ -258,3 +265,47 @@ def test_a_worker_that_takes_no_tasks_gives_up_and_says_so(start: Start) -> None
     assert worker.process.wait(1) == 1
     assert worker.process.stderr
     assert "worker_takes_no_tasks" in worker.process.stderr.read()
+
+
+@pytest.fixture
+def database() -> Iterator[postgres.Server]:
+    """A server of this test's own, which it may stop."""
+    with postgres.server() as server:
+        manage("migrate", "--verbosity=0", database=server)
+        yield server
+
+
+def manage(*arguments: str, database: postgres.Server) -> None:
+    environment = processes.environment(DATABASE_URL=database.url)
+    subprocess.run([sys.executable, "manage.py", *arguments], env=environment, cwd=processes.ROOT, check=True)
+
+
+@pytest.mark.only_postgresql
+@pytest.mark.slow
+def test_a_database_that_goes_away_ends_no_host_and_short_tasks_go_on_when_it_is_back(
+    start: Start, database: postgres.Server
+) -> None:
+    worker = start(DATABASE_URL=database.url)
+    worker.expect("host-started")
+    assert worker.process.stderr
+
+    database.stop()
+    assert any("Failed to pull task" in line for line in worker.process.stderr)
+    database.start()
+
+    note = "from django_q.tasks import async_task; async_task('tests.integration.cluster_child.note', 'after')"
+    manage("shell", "--verbosity=0", "-c", note, database=database)
+    assert [line.split()[0] for line in worker.until("after")] == ["after"]
+
+
+@pytest.mark.only_postgresql
+def test_a_worker_ends_in_time_while_the_database_is_away(start: Start, database: postgres.Server) -> None:
+    worker = start(DATABASE_URL=database.url)
+    worker.expect("host-started")
+    assert worker.process.stderr
+    database.stop()
+    assert any("Failed to pull task" in line for line in worker.process.stderr)
+
+    os.kill(worker.process.pid, signal.SIGTERM)
+
+    assert worker.expect_nobody_left() == ["host-stopped"]
