@@ -6,10 +6,17 @@ from django_q.models import OrmQ, Schedule
 from django_q.tasks import async_task
 
 from sessions_app.lifecycle import Command, Status
-from sessions_app.models import Host, Message, NotAllowed, SessionCommand, WhatsAppSession
+from sessions_app.models import Host, Message, NotAllowed, Sample, SessionCommand, WhatsAppSession
 
 #: What runs again and again, and every how many minutes.
-SCHEDULES = {"ensure_hosts": 1, "back_up": 2, "give_up_expired_messages": 1, "deliver_webhooks": 1, "prune": 60}
+SCHEDULES = {
+    "ensure_hosts": 1,
+    "back_up": 2,
+    "give_up_expired_messages": 1,
+    "deliver_webhooks": 1,
+    "prune": 60,
+    "take_sample": 1,
+}
 
 
 def host_sessions() -> str:
@@ -75,6 +82,15 @@ def prune() -> int:
     from sessions_app import outbox
 
     return outbox.prune()
+
+
+def take_sample() -> int:
+    """Write down how things stand, for the charts of the overview; how many sessions are connected."""
+    from sessions_app import broadcast
+
+    connected = Sample.take().connected
+    broadcast.sessions_changed()
+    return connected
 
 
 def probe() -> None:

@@ -6,10 +6,12 @@ and programs use (`request()`, `send_text()`) are methods of the session; each w
 
 from __future__ import annotations
 
+from sessions_app.models.access import OwnerLimit, PairingLink
 from sessions_app.models.foreign import ForeignFile, ForeignState
 from sessions_app.models.hosts import Host, LayerMessage
 from sessions_app.models.messages import Message
 from sessions_app.models.outbox import EventCounter, EventName, OutboxEvent
+from sessions_app.models.samples import Sample
 from sessions_app.models.sessions import (
     SYSTEM,
     WHATSAPP,
@@ -43,8 +45,11 @@ __all__ = [
     "NotAllowed",
     "NotLinked",
     "OutboxEvent",
+    "OwnerLimit",
+    "PairingLink",
     "PairingRound",
     "QueueFull",
+    "Sample",
     "Scope",
     "SessionCommand",
     "SessionEvent",

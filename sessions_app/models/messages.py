@@ -52,6 +52,8 @@ class Message(models.Model):
         ordering: ClassVar = ["-pk"]
         indexes: ClassVar = [
             models.Index(fields=["session", "-id"], name="oxy_message_latest"),
+            # Messages of today, for the sessions on a page.
+            models.Index(fields=["session", "created_at"], name="oxy_message_by_day"),
             # Read by hosts several times a second.
             models.Index(fields=["session", "id"], name="oxy_message_queue", condition=models.Q(status="queued")),
         ]

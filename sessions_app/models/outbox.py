@@ -94,7 +94,9 @@ def write_messages(session: WhatsAppSession, name: EventName, codes: Iterable[An
 
 
 def _ring() -> None:
-    from sessions_app.webhooks import deliver_soon  # it stands above this module; here it is only told that there is work
+    from sessions_app.webhooks import (
+        deliver_soon,
+    )  # it stands above this module; here it is only told that there is work
 
     deliver_soon()
 

@@ -91,6 +91,8 @@ class WhatsAppSession(models.Model):
     phone = models.CharField(_("phone"), max_length=20, blank=True, editable=False)
     jid = models.CharField("JID", max_length=80, blank=True, editable=False)
     lid = models.CharField("LID", max_length=80, blank=True, editable=False)
+    #: Digits; where it is set, a phone with another number is unlinked as soon as it has been linked.
+    expected_phone = models.CharField(_("expected number"), max_length=20, blank=True, editable=False)
     push_name = models.CharField(_("push name"), max_length=200, blank=True, editable=False)
     proxy_url = models.BinaryField(null=True, editable=False)
 
@@ -119,7 +121,10 @@ class WhatsAppSession(models.Model):
             # Read by hosts several times a second: SessionQuerySet.claimable().
             models.Index(fields=["desired", "lease_until"], name="oxy_session_claim"),
             models.Index(fields=["status"], name="oxy_session_status"),
+            # The list's own order, a page of which is read for every change of a session.
+            models.Index(fields=["name", "session_id"], name="oxy_session_by_name"),
         ]
+        permissions: ClassVar = [("export_whatsappsession", "Can download the encrypted keys of a session")]
 
     def __str__(self) -> str:
         return self.name

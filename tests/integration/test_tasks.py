@@ -93,8 +93,7 @@ def test_schedules_are_made_once_and_follow_the_release() -> None:
 
     rows = Schedule.objects.values_list("name", "func", "minutes", "schedule_type", "repeats")
     assert set(rows) == {
-        ("ensure_hosts", "sessions_app.tasks.ensure_hosts", 1, Schedule.MINUTES, -1),
-        ("back_up", "sessions_app.tasks.back_up", 2, Schedule.MINUTES, -1),
+        (name, f"sessions_app.tasks.{name}", minutes, Schedule.MINUTES, -1) for name, minutes in tasks.SCHEDULES.items()
     }
 
 

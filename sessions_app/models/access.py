@@ -1,0 +1,92 @@
+"""Who may see what beyond Django's permissions: people of certain owners, and pairing links for people with no account."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import timedelta
+from typing import TYPE_CHECKING, ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models.functions import Now
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from sessions_app.models.sessions import WhatsAppSession
+
+#: How long a pairing link can be used.
+LINK_LASTS = timedelta(hours=1)
+
+
+class OwnerLimit(models.Model):
+    """A person who sees only the sessions of certain owners. The row is the limit: with no owner in it they see none."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="owner_limit", verbose_name=_("person")
+    )
+    owners = models.TextField(_("owners, one on each line"), blank=True)
+
+    class Meta:
+        verbose_name = _("limit to owners")
+        verbose_name_plural = _("limits to owners")
+
+    def __str__(self) -> str:
+        return ", ".join(self.names)
+
+    @property
+    def names(self) -> list[str]:
+        return [line.strip() for line in self.owners.splitlines() if line.strip()]
+
+
+class PairingLink(models.Model):
+    """A customer's right to link one phone to one session, with no account. The link's token is shown once and never stored.
+
+    It ends when a phone is linked, when its time is over, or when somebody takes it back.
+    """
+
+    session = models.ForeignKey("sessions_app.WhatsAppSession", on_delete=models.CASCADE, related_name="pairing_links")
+    #: SHA-256: the token is 256 random bits, so there is nothing to guess.
+    digest = models.CharField(max_length=64, unique=True)
+    created_by = models.CharField(max_length=150)
+    created_at = models.DateTimeField(db_default=Now())
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = _("pairing link")
+        verbose_name_plural = _("pairing links")
+        ordering: ClassVar = ["-pk"]
+
+    def __str__(self) -> str:
+        return f"link {self.pk}"
+
+    @classmethod
+    def issue(cls, session: WhatsAppSession, *, by: str, lasts: timedelta = LINK_LASTS) -> tuple[PairingLink, str]:
+        """A new link and its token, the only time that anybody sees it; older links of the session end."""
+        session.pairing_links.filter(revoked_at=None).update(revoked_at=Now())
+        token = secrets.token_urlsafe(32)
+        link = cls.objects.create(
+            session=session, digest=_digest(token), created_by=by, expires_at=timezone.now() + lasts
+        )
+        return link, token
+
+    @classmethod
+    def find(cls, token: str) -> PairingLink | None:
+        """The link with this token, in force or not."""
+        return cls.objects.filter(digest=_digest(token)).first()
+
+    @property
+    def in_force(self) -> bool:
+        return self.used_at is None and self.revoked_at is None and self.expires_at > timezone.now()
+
+    @property
+    def actor(self) -> str:
+        """How the timeline names whoever uses it."""
+        return f"pairing link of {self.created_by}"
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
