@@ -52,6 +52,7 @@ class Launcher:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._selector = selectors.DefaultSelector()
         self._rests: dict[int, bytes] = {}
+        self._relied_on: set[str] = set()
         self._signals = 0
         self._failed = 0
 
@@ -78,6 +79,8 @@ class Launcher:
             preexec_fn=_end_with_parent(),
         )
         self._running[program.name] = process
+        if first_line:
+            self._relied_on.add(program.name)
         for stream in filter(None, (process.stdout, process.stderr)):
             os.set_blocking(stream.fileno(), False)
             self._selector.register(stream, selectors.EVENT_READ, program.name)
@@ -134,21 +137,26 @@ class Launcher:
             self._write(f"{name:<9} | {line.decode(errors='replace')}\n")
 
     def _end_all(self) -> None:
-        """SIGTERM to each; SIGKILL to the groups of those that take too long, or when a second signal comes."""
-        for process in self._running.values():
-            if process.poll() is None:
-                process.terminate()
-        signals, deadline = self._signals, time.monotonic() + STOP_WITHIN
-        while any(process.poll() is None for process in self._running.values()):
-            self._show()
-            if time.monotonic() > deadline or self._signals > signals:
-                self._kill_groups()
+        """SIGTERM to each, SIGKILL to those that take too long, or when a second signal comes; what others rely on ends last."""
+        relied_on = [process for name, process in self._running.items() if name in self._relied_on]
+        self._end_these([process for process in self._running.values() if process not in relied_on])
+        self._end_these(relied_on)
         self._show(0)
         self._kill_groups()
         for process in self._running.values():
             for stream in filter(None, (process.stdout, process.stderr)):
                 stream.close()
         self._running.clear()
+
+    def _end_these(self, processes: list[subprocess.Popen[bytes]]) -> None:
+        for process in processes:
+            if process.poll() is None:
+                process.terminate()
+        signals, deadline = self._signals, time.monotonic() + STOP_WITHIN
+        while any(process.poll() is None for process in processes):
+            self._show()
+            if time.monotonic() > deadline or self._signals > signals:
+                self._kill_groups()
 
     def _kill_groups(self) -> None:
         for process in self._running.values():

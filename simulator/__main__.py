@@ -43,6 +43,13 @@ def _parser() -> argparse.ArgumentParser:
         default=DEFAULT_STATE,
         help="directory that keeps accounts, devices and ports (%(default)s)",
     )
+    parser.add_argument(
+        "--phone",
+        action="append",
+        default=[],
+        metavar="NUMBER=NAME",
+        help="a phone that there should be from the start; may be given several times",
+    )
     for name in ("control", "proxy", "tls", "ws"):
         parser.add_argument(f"--{name}-port", type=int, default=0, help="0: chosen once, then kept")
     commands = parser.add_subparsers(title="drive a simulator that runs")
@@ -61,6 +68,10 @@ def _serve(options: argparse.Namespace) -> int:
         simulator.start()
     except OSError as error:
         raise SimulatorError(f"The state directory {options.state} can't be used: {error.strerror}.") from error
+    for phone in options.phone:
+        number, _, name = phone.partition("=")
+        if number not in (known.number for known in simulator.phones):
+            simulator.phone(number, name=name)
     sys.stdout.write(json.dumps(simulator.ready_line) + "\n")
     sys.stdout.flush()
     signal.sigwait(stop_signals)

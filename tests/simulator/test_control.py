@@ -148,6 +148,17 @@ def test_the_program_prints_one_ready_line_and_ends_cleanly(tmp_path: Path, how:
     assert (process.returncode, out, err) == (0, "", "")
 
 
+def test_the_program_makes_the_phones_that_there_should_be_once(tmp_path: Path) -> None:
+    for name in ("Ana", "Someone else"):
+        with run("--state", str(tmp_path), f"--phone=5511987650001={name}") as process:
+            assert process.stdout
+            json.loads(process.stdout.readline())
+            process.terminate()
+            process.communicate(timeout=10)
+    with Simulator(state_dir=tmp_path) as simulator:
+        assert [(phone.number, phone.name) for phone in simulator.phones] == [("5511987650001", "Ana")]
+
+
 def test_the_program_says_in_one_sentence_that_a_port_is_in_use(tmp_path: Path, simulator: Simulator) -> None:
     with run("--state", str(tmp_path / "other"), "--control-port", str(simulator.ports.control)) as process:
         out, err = process.communicate(timeout=10)

@@ -170,3 +170,16 @@ def test_a_port_in_use_is_named_with_the_way_to_choose_another() -> None:
     assert str(raised.value) == f"Port {port} on 127.0.0.1 is in use. Choose another with PORT, as in PORT={port + 1}."
     launch.check_port("127.0.0.1", port)
     assert not launch.answers("127.0.0.1", port)
+
+
+RELIED_ON = POLITE.replace('print("running")', 'print("ready", flush=True)').replace('"ending"', '"last"')
+
+
+def test_what_the_others_rely_on_ends_when_they_have_ended(launcher: launch.Launcher, screen: Screen) -> None:
+    assert launcher.start(program("base", RELIED_ON), first_line=True) == "ready"
+    launcher.start(program("one", POLITE))
+    launcher.wait(lambda: screen.shows("running"))
+
+    launcher.end()
+
+    assert screen.text.index("ending") < screen.text.index("last")
