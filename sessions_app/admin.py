@@ -23,6 +23,7 @@ from django.utils.translation import gettext_lazy as _
 from sessions_app import broadcast, panels, words
 from sessions_app.lifecycle import Command
 from sessions_app.models import (
+    ApiToken,
     AuthBlob,
     Backup,
     Host,
@@ -375,3 +376,46 @@ class OutboxEventAdmin(MachineAdmin):
     fields = ("position", "session_code", "name", "at", "data")
     list_filter = ("name",)
     search_fields = ("session_code",)
+
+
+@admin.action(description=_("Revoke"), permissions=["revoke"])
+def revoke(self: ApiTokenAdmin, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+    for token in queryset.filter(revoked_at=None):
+        token.revoke()
+        self.log_change(request, token, gettext("Revoked"))
+        messages.success(request, gettext("%(name)s was revoked.") % {"name": token})
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(MachineAdmin):
+    """Tokens are made on the console's page, which shows the new one once; here they can be looked at and revoked."""
+
+    list_display = (
+        "name", "prefix", "granted", "owner", "created_by", "created_at", "expires_at", "last_used_at", "revoked_at",
+    )  # fmt: skip
+    fields = (
+        "name", "prefix", "granted", "limited", "only", "owner", "created_by", "created_at", "expires_at",
+        "last_used_at", "revoked_at",
+    )  # fmt: skip
+    search_fields = ("name", "prefix", "owner")
+    actions = (revoke,)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Model]:
+        return super().get_queryset(request).defer("digest")
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("sessions_app.change_apitoken")
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        return HttpResponseRedirect(reverse("oxy-tokens"))
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("sessions_app.add_apitoken")
+
+    @admin.display(description=_("scopes"))
+    def granted(self, token: ApiToken) -> str:
+        return ", ".join(token.scopes)
+
+    @admin.display(description=_("only these sessions"))
+    def only(self, token: ApiToken) -> str:
+        return ", ".join(token.sessions.values_list("session_id", flat=True))

@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from sessions_app import outbound
-from sessions_app.models import EventName, Webhook, WhatsAppSession
+from sessions_app.models import DEFAULT_SCOPES, EventName, Scope, Webhook, WhatsAppSession
 from sessions_app.models.webhooks import ALL_EVENTS, SUBSCRIBABLE
 
 if TYPE_CHECKING:
@@ -94,3 +94,32 @@ class WebhookForm(forms.Form):
 
     def clean_events(self) -> list[Any]:
         return self.cleaned_data["events"] or [ALL_EVENTS]
+
+
+class TokenForm(forms.Form):
+    """A program's right to use the API; no session is all sessions."""
+
+    name = forms.CharField(label=_("Name"), max_length=100)
+    scopes = forms.MultipleChoiceField(
+        label=_("Scopes"), choices=Scope.choices, initial=[scope.value for scope in DEFAULT_SCOPES]
+    )
+    sessions = forms.CharField(label=_("Sessions"), max_length=2000, required=False)
+    owner = forms.CharField(label=_("Owner"), max_length=100, required=False)
+    days = forms.IntegerField(label=_("Days"), min_value=1, max_value=3650, required=False)
+
+    @property
+    def chosen(self) -> list[str]:
+        """The scopes that are ticked."""
+        value: list[str] = self["scopes"].value() or []
+        return value
+
+    def clean_sessions(self) -> list[WhatsAppSession] | None:
+        """The sessions with these ids, which commas or spaces separate; None where none is named."""
+        wanted = re.split(r"[\s,]+", self.cleaned_data["sessions"].strip(", \t"))
+        if wanted == [""]:
+            return None
+        found = WhatsAppSession.objects.in_bulk(wanted, field_name="session_id")
+        for session_id in wanted:
+            if session_id not in found:
+                raise ValidationError(_("There is no session %(id)s."), code="no-session", params={"id": session_id})
+        return list(found.values())

@@ -6,7 +6,7 @@ from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
-from sessions_app import views, webhook_views
+from sessions_app import token_views, views, webhook_views
 
 urlpatterns = [
     path("", views.session_list, name="oxy-sessions"),
@@ -26,4 +26,7 @@ urlpatterns = [
     path("webhooks/<uuid:code>/change", webhook_views.change_webhook, name="oxy-change-webhook"),
     path("webhooks/<uuid:code>/<slug:verb>", webhook_views.command_webhook, name="oxy-webhook-command"),
     path("webhooks/<uuid:code>/deliveries/<uuid:delivery>/again", webhook_views.send_again, name="oxy-send-again"),
+    path("tokens/", token_views.token_list, name="oxy-tokens"),
+    path("tokens/new", token_views.new_token, name="oxy-new-token"),
+    path("tokens/<int:pk>/revoke", token_views.revoke_token, name="oxy-revoke-token"),
 ]
