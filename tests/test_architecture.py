@@ -41,7 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "simulator": set(),
     # The process around the library, and the host that owns it.
     "sessions_app.engine": set(),
-    "sessions_app.vault": {"sessions_app.models"},
+    "sessions_app.vault": {"sessions_app.models", "sessions_app.querysets"},
     "sessions_app.hosting": {
         "oxy",
         "sessions_app.broadcast",

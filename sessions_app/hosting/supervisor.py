@@ -183,6 +183,7 @@ class Supervisor:
             capacity=settings.OXY_HOST_CAPACITY,
             session_path=str(path.root),
             path_fell_back=path.fell_back,
+            key_id=crypto.key_ids()[0],
         )
         broadcast.sessions_changed()
         return host

@@ -7,6 +7,7 @@ and programs use (`request()`, `send_text()`) are methods of the session; each w
 from __future__ import annotations
 
 from sessions_app.models.access import OwnerLimit, PairingLink
+from sessions_app.models.alerts import Alert
 from sessions_app.models.foreign import ForeignFile, ForeignState
 from sessions_app.models.hosts import Host, LayerMessage
 from sessions_app.models.messages import Message
@@ -30,6 +31,7 @@ __all__ = [
     "DEFAULT_SCOPES",
     "SYSTEM",
     "WHATSAPP",
+    "Alert",
     "ApiToken",
     "AuthBlob",
     "Backup",

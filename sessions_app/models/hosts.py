@@ -22,6 +22,8 @@ class Host(models.Model):
     session_path = models.CharField(max_length=500, blank=True)
     #: The session path of the settings could not be written, and another is used.
     path_fell_back = models.BooleanField(default=False)
+    #: The id of the encryption key that it seals with; `vault/rotation.py` waits for hosts with an older one to go.
+    key_id = models.CharField(max_length=16, blank=True)
     stopping = models.BooleanField(default=False)
     started_at = models.DateTimeField(db_default=Now())
     beat_at = models.DateTimeField(db_default=Now())

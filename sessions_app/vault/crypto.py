@@ -17,7 +17,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.conf import settings
 
 VERSION = 1
-_HEAD = 1 + 4
+#: Bytes of a key id; it follows the version.
+KEY_ID = 4
+_HEAD = 1 + KEY_ID
 _NONCE = 12
 
 
@@ -84,4 +86,4 @@ def _read_key(text: str) -> tuple[bytes, AESGCM]:
             "OXY_ENCRYPTION_KEYS holds something that is not a key: each is 32 bytes in URL-safe base64, "
             "as `manage.py generate_key` prints."
         )
-    return hashlib.sha256(key).digest()[:4], AESGCM(key)
+    return hashlib.sha256(key).digest()[:KEY_ID], AESGCM(key)

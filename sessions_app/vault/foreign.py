@@ -73,7 +73,7 @@ def read(owner: str, session_id: str) -> tuple[ForeignState, dict[str, str]]:
         if state is None:
             raise NoState
         rows = list(state.files.order_by("name").values_list("name", "sealed"))
-    place = _place(owner, session_id)
+    place = place_of(owner, session_id)
     files = {name: crypto.unseal(bytes(sealed), place, name).decode() for name, sealed in rows}
     return state, files
 
@@ -115,11 +115,12 @@ def _check(session_id: str, names: Iterable[str]) -> None:
 
 
 def _seal(owner: str, session_id: str, files: Mapping[str, str]) -> dict[str, bytes]:
-    place = _place(owner, session_id)
+    place = place_of(owner, session_id)
     return {name: crypto.seal(text.encode(), place, name) for name, text in files.items()}
 
 
-def _place(owner: str, session_id: str) -> str:
+def place_of(owner: str, session_id: str) -> str:
+    """What the sealed files of a state are bound to."""
     # A session id has no slash, so the last one always parts owner and id.
     return f"foreign/{owner}/{session_id}"
 
