@@ -9,10 +9,13 @@ import signal
 import subprocess
 import threading
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 from simulator import Simulator
+from simulator.handset import Handset
 from tests import node
 from tests.baileys import install
 
@@ -70,6 +73,12 @@ class Baileys:
         self.process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
         self.process.stdin.flush()
 
+    def pair(self, phone: Handset) -> Baileys:
+        """Have the phone scan the code, and wait for the login."""
+        phone.scan(self.wait("qr")["qr"])
+        self.wait("open")
+        return self
+
     def send(self, to: str, text: str) -> None:
         """Send, and wait until Baileys says that it is sent."""
         self.ask("send", to=to, text=text)
@@ -114,3 +123,23 @@ class Baileys:
             found = look()
         assert found, f"no {event} {fields} within {within} s, but {self.events}\n{self.log.read_text()}"
         return found
+
+
+class Api:
+    """The console's API for a test, with a token."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self.url, self.token = url, token
+
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """The JSON of a good answer; fails with what came instead."""
+        sent = urllib.request.Request(
+            self.url + path, None if body is None else json.dumps(body).encode(), method=method
+        )
+        sent.add_header("Authorization", f"Bearer {self.token}")
+        sent.add_header("Content-Type", "application/json")
+        try:
+            with urllib.request.urlopen(sent, timeout=30) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{method} {path}: {error.code} {error.read()!r}") from None

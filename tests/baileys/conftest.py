@@ -13,7 +13,7 @@ from sessions_app.models import Scope
 from simulator import Simulator
 from simulator.handset import Handset
 from tests.acceptance.stack import Stack
-from tests.baileys.clients import Baileys, workshop
+from tests.baileys.clients import Api, Baileys, workshop
 
 _numbers = itertools.count(1)
 
@@ -40,24 +40,37 @@ def token(stack: Stack) -> str:
     return stack.manage("create_api_token", "service", *(f"--scope={scope}" for scope in Scope.values)).strip()
 
 
+@pytest.fixture(scope="package")
+def api(stack: Stack, token: str) -> Api:
+    return Api(stack.url, token)
+
+
+@pytest.fixture(scope="package")
+def worker(stack: Stack) -> None:
+    """A host with engines; it runs until the last of these tests."""
+    stack.start("worker")
+
+
 @pytest.fixture
 def oxy(stack: Stack, token: str) -> dict[str, str]:
     """What the adapter is told: a state of this test's own."""
     return {"url": stack.url, "token": token, "sessionId": f"shop-{next(_numbers)}"}
 
 
-def _new_phone(sim: Simulator, name: str) -> Handset:
-    return sim.phone(f"55119876{next(_numbers):05}", name=name)
+@pytest.fixture
+def new_phone(sim: Simulator) -> Callable[[str], Handset]:
+    """`new_phone("Eva")`: a phone with a number of its own."""
+    return lambda name: sim.phone(f"55119876{next(_numbers):05}", name=name)
 
 
 @pytest.fixture
-def ana(sim: Simulator) -> Handset:
-    return _new_phone(sim, "Ana")
+def ana(new_phone: Callable[[str], Handset]) -> Handset:
+    return new_phone("Ana")
 
 
 @pytest.fixture
-def bia(sim: Simulator) -> Handset:
-    return _new_phone(sim, "Bia")
+def bia(new_phone: Callable[[str], Handset]) -> Handset:
+    return new_phone("Bia")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,9 @@ import pytest
 from simulator import Simulator
 from simulator.handset import Handset
 from tests.acceptance.stack import Stack, eventually
-from tests.baileys.clients import Baileys, workshop
+from tests.baileys.clients import Api, Baileys, workshop
 
 Start = Callable[..., Baileys]
-
-
-def pair(client: Baileys, phone: Handset) -> Baileys:
-    phone.scan(client.wait("qr")["qr"])
-    client.wait("open")
-    return client
 
 
 def talk(client: Baileys, own: Handset, peer: Handset, mark: str, turns: int = 5) -> None:
@@ -33,13 +26,6 @@ def talk(client: Baileys, own: Handset, peer: Handset, mark: str, turns: int = 5
         client.wait("message", text=f"{mark} in {number}")
 
 
-def request(method: str, oxy: dict[str, str], path: str) -> None:
-    sent = urllib.request.Request(f"{oxy['url']}/api/session/{path}", method=method)
-    sent.add_header("Authorization", f"Bearer {oxy['token']}")
-    with urllib.request.urlopen(sent, timeout=10) as answer:
-        assert answer.status == 200
-
-
 def texts(*clients: Baileys) -> list[str]:
     return [event["text"] for client in clients for event in client.all("message")]
 
@@ -47,7 +33,7 @@ def texts(*clients: Baileys) -> list[str]:
 def test_a_client_that_is_killed_and_its_disk_wiped_comes_back_without_a_scan(
     client: Start, place: Path, oxy: dict[str, str], ana: Handset, bia: Handset, tmp_path: Path
 ) -> None:
-    first = pair(client(place, oxy=oxy), ana)
+    first = client(place, oxy=oxy).pair(ana)
     talk(first, ana, bia, "before")
     first.kill()
     shutil.rmtree(place)
@@ -67,7 +53,7 @@ def test_a_client_killed_in_a_burst_loses_no_message(
     client: Start, place: Path, oxy: dict[str, str], ana: Handset, bia: Handset
 ) -> None:
     sent = [f"burst {number}" for number in range(60)]
-    first = pair(client(place, oxy=oxy), ana)
+    first = client(place, oxy=oxy).pair(ana)
     talk(first, ana, bia, "before", turns=1)
     for text in sent:
         bia.send_text(ana.number, text)
@@ -84,7 +70,7 @@ def test_a_client_killed_in_a_burst_loses_no_message(
 def test_while_oxy_is_away_saving_waits_and_nothing_is_lost(
     client: Start, place: Path, stack: Stack, oxy: dict[str, str], ana: Handset, bia: Handset
 ) -> None:
-    first = pair(client(place, oxy=oxy), ana)
+    first = client(place, oxy=oxy).pair(ana)
     talk(first, ana, bia, "before", turns=1)
 
     stack.kill("web")
@@ -101,12 +87,12 @@ def test_while_oxy_is_away_saving_waits_and_nothing_is_lost(
 
 
 def test_a_state_that_was_deleted_under_a_running_client_is_stored_again_as_a_whole(
-    client: Start, place: Path, oxy: dict[str, str], ana: Handset, bia: Handset
+    client: Start, place: Path, oxy: dict[str, str], api: Api, ana: Handset, bia: Handset
 ) -> None:
-    first = pair(client(place, oxy=oxy), ana)
+    first = client(place, oxy=oxy).pair(ana)
     talk(first, ana, bia, "before", turns=1)
 
-    request("DELETE", oxy, f"delete?session_id={oxy['sessionId']}")
+    api.ask("DELETE", f"/api/session/delete?session_id={oxy['sessionId']}")
     talk(first, ana, bia, "deleted", turns=1)
     first.kill()
 
@@ -120,7 +106,7 @@ def test_a_state_that_was_deleted_under_a_running_client_is_stored_again_as_a_wh
 def test_a_state_that_could_not_be_read_is_never_taken_for_none(
     client: Start, place: Path, sim: Simulator, oxy: dict[str, str], ana: Handset, wrong: str
 ) -> None:
-    pair(client(place, oxy=oxy), ana).stop()
+    client(place, oxy=oxy).pair(ana).stop()
     # The simulator's control server has another kind of 404 to give.
     broken: dict[str, Any] = {"token": {"token": "oxy_wrong"}, "address": {"url": sim.control_url}}[wrong]
 
@@ -135,7 +121,7 @@ def test_a_state_that_could_not_be_read_is_never_taken_for_none(
 def test_a_folder_of_baileys_talks_and_restarts_with_the_simulator(
     client: Start, place: Path, ana: Handset, bia: Handset, tmp_path: Path
 ) -> None:
-    first = pair(client(place, folder=str(tmp_path / "auth")), ana)
+    first = client(place, folder=str(tmp_path / "auth")).pair(ana)
     talk(first, ana, bia, "before")
     first.stop()
     bia.send_text(ana.number, "while away")
