@@ -97,8 +97,8 @@ def _device(content: dict[str, Any]) -> keys.Row:
         "adv_account_sig": _bytes(account["accountSignature"], 64),
         "adv_account_sig_key": _bytes(account["accountSignatureKey"], 32),
         "adv_device_sig": _bytes(account["deviceSignature"], 64),
-        "platform": str(content.get("platform") or ""),
-        "push_name": str(me.get("name") or ""),
+        "platform": _text(content.get("platform")),
+        "push_name": _text(me.get("name")),
     }
 
 
@@ -150,6 +150,11 @@ def _varint(number: int) -> bytes:
         data.append(number & 0x7F | 0x80)
         number >>= 7
     return bytes([*data, number])
+
+
+def _text(value: Any) -> str:
+    """JSON can carry half a surrogate pair, which is no text anywhere else."""
+    return str(value or "").encode(errors="replace").decode()
 
 
 def _number(value: Any, limit: int) -> int:
