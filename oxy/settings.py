@@ -28,6 +28,13 @@ def refuse(sentence: str) -> NoReturn:
     sys.exit(f"oxy: {sentence}")
 
 
+def read_number(name: str, *, default: int) -> int:
+    try:
+        return int(env.str(name, default="") or default)
+    except ValueError:
+        refuse(f"{name} must be a whole number.")
+
+
 def read_database() -> dict[str, Any]:
     """The default database: DATABASE_URL, or SQLite under var/ (options measured in docs/architecture.md)."""
     VAR_DIR.mkdir(exist_ok=True)
@@ -61,7 +68,7 @@ if not SECRET_KEY:
     refuse("SECRET_KEY is not set. Set it to a long random text, or start with `make run`, which makes one.")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = [f"https://{host.lstrip('.')}" for host in ALLOWED_HOSTS if host != "*"]
-PORT = env.int("PORT", default=8000)
+PORT = read_number("PORT", default=8000)
 
 # --- sessions ----------------------------------------------------------------
 
@@ -74,11 +81,11 @@ if not OXY_ENCRYPTION_KEYS:
         )
     OXY_ENCRYPTION_KEYS = ["b25seS1mb3ItZGVidWctbmV2ZXItaW4tcHJvZHVjdCE="]
 WHATSAPP_SESSION_PATH = env.str("WHATSAPP_SESSION_PATH", default="") or env.str("AUTH_DIR", default="")
-OXY_HOST_CAPACITY = env.int("OXY_HOST_CAPACITY", default=300)
-OXY_ENGINE_CAPACITY = env.int("OXY_ENGINE_CAPACITY", default=50)
+OXY_HOST_CAPACITY = read_number("OXY_HOST_CAPACITY", default=300)
+OXY_ENGINE_CAPACITY = read_number("OXY_ENGINE_CAPACITY", default=50)
 # Messages of one session that may wait to be sent, and requests a minute that a token may make (0: any number).
-OXY_QUEUE_LIMIT = env.int("OXY_QUEUE_LIMIT", default=1000)
-OXY_RATE_LIMIT = env.int("OXY_RATE_LIMIT", default=600)
+OXY_QUEUE_LIMIT = read_number("OXY_QUEUE_LIMIT", default=1000)
+OXY_RATE_LIMIT = read_number("OXY_RATE_LIMIT", default=600)
 #: Whether webhooks may go to private networks and to this machine itself.
 OXY_WEBHOOK_ALLOW_PRIVATE = env.bool("OXY_WEBHOOK_ALLOW_PRIVATE", default=False)
 OXY_SIMULATOR = env.bool("OXY_SIMULATOR", default=False)
@@ -184,7 +191,9 @@ SECURE_REFERRER_POLICY = "same-origin"
 # The simulated phone is a page on another port, and takes the QR code from the console's page that opened it.
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin-allow-popups" if OXY_SIMULATOR else "same-origin"
 X_FRAME_OPTIONS = "DENY"
-DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024  # a large state of a Baileys service; other bodies: sessions_app/api/app.py
+DATA_UPLOAD_MAX_MEMORY_SIZE = (
+    8 * 1024 * 1024
+)  # a large state of a Baileys service; other bodies: sessions_app/api/app.py
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'self'"],
@@ -201,7 +210,7 @@ CONTENT_SECURITY_POLICY = {
 Q_CLUSTER = {
     "name": "oxy",
     "orm": "default",
-    "workers": env.int("OXY_WORKERS", default=3),
+    "workers": read_number("OXY_WORKERS", default=3),
     "poll": 0.5,
     # A short task is done within a minute; the one long task overrides this with timeout=-1. `retry` must exceed every
     # timeout, else a second copy starts (docs/architecture.md, "The queue").
