@@ -48,7 +48,7 @@ _S = WebhookDelivery.State
 #: Streams that are worked off at the same time.
 CONCURRENCY = 8
 #: How long a stream is claimed, renewed at each attempt; longer than any attempt takes.
-CLAIM = timedelta(seconds=30)
+CLAIM = timedelta(seconds=20)
 #: How long a turn lasts, renewed as it goes on; how long a queued task is waited for.
 TURN, QUEUED = timedelta(seconds=15), timedelta(seconds=10)
 #: Seconds that a task delivers before it makes room for others: well under the queue's limit of a minute.
