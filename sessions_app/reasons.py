@@ -27,11 +27,16 @@ class Reason(StrEnum):
     NOT_ANSWERING = "not-answering"
     WHATSAPP_ERROR = "whatsapp-error"
     ENGINE_DIED = "engine-died"
+    ENGINE_RENEWED = "engine-renewed"
+    CRASHES_ENGINES = "crashes-engines"
     HOST_STOPPED = "host-stopped"
+    BALANCED = "balanced"
     LEASE_LOST = "lease-lost"
     STORAGE_UNAVAILABLE = "storage-unavailable"
     VAULT_UNREADABLE = "vault-unreadable"
     LIVE_STORE_BROKEN = "live-store-broken"
+    LIVE_STORE_BUSY = "live-store-busy"
+    DISK_FULL = "disk-full"
     CREDENTIALS_VANISHED = "credentials-vanished"
     CREDENTIALS_MISSING = "credentials-missing"
     UNLINKED = "unlinked"
@@ -83,7 +88,15 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.ENGINE_DIED: Explanation(
         "The process that held the connection died; it is being started again.", retries=True
     ),
+    Reason.ENGINE_RENEWED: Explanation(
+        "The process that held the connection had grown too large; the session moved to a fresh one.", retries=True
+    ),
+    Reason.CRASHES_ENGINES: Explanation(
+        "The WhatsApp library crashed again and again with this session, even in a process of its own.",
+        "Start it again after an update of Oxy. If it still fails, report the worker's log to Oxy's authors.",
+    ),
     Reason.HOST_STOPPED: Explanation("The worker was stopped; another one takes over.", retries=True),
+    Reason.BALANCED: Explanation("Another worker has more room; it takes this session over.", retries=True),
     Reason.LEASE_LOST: Explanation("Another worker has taken over this session.", retries=True),
     Reason.STORAGE_UNAVAILABLE: Explanation(
         "The database could not be reached, so the session was stopped to protect it.",
@@ -97,6 +110,16 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.LIVE_STORE_BROKEN: Explanation(
         "The session's working file could not be prepared.",
         "Check the free space and the rights of the session path, then start the session.",
+    ),
+    Reason.LIVE_STORE_BUSY: Explanation(
+        "Another process on this machine still works on this session's file.",
+        "It lets go by itself within half a minute. If it does not, look for an engine process that was left behind.",
+        retries=True,
+    ),
+    Reason.DISK_FULL: Explanation(
+        "The disk did not take what the session received, so it was disconnected before more could arrive.",
+        "Free some space at the session path. WhatsApp keeps the messages until then.",
+        retries=True,
     ),
     Reason.CREDENTIALS_VANISHED: Explanation(
         "The working file lost its credentials without a word from WhatsApp; the stored copy was kept.",

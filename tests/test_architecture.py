@@ -48,6 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "sessions_app.engine.events",
         "sessions_app.engine.pipe",
         "sessions_app.engine.spool",
+        "sessions_app.engine.store_lock",
         "sessions_app.lifecycle",
         "sessions_app.models",
         "sessions_app.qr",

@@ -25,6 +25,7 @@ from sessions_app.engine import events
 from sessions_app.engine.library import EVENT_NAMES, OWN_DEVICE, Handlers, Library, LibraryError, redact
 from sessions_app.engine.pipe import MessageWriter
 from sessions_app.engine.spool import SpoolWriter
+from sessions_app.engine.store_lock import StoreBusy, StoreLock
 from sessions_app.engine.translate import Translator, jid
 
 logger = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ class Client:
         self._lock = threading.Lock()
         self._ending = False
         self._ended = False
+        self._lease_ran_out = False
         self._own = events.Connected(session=self.session, epoch=self.epoch, at=0.0)
         self._code_seen = threading.Event()
         self._live = threading.Event()
@@ -75,6 +77,9 @@ class Client:
         self._heard_at = 0.0
         self._sends: collections.deque[events.SendText] = collections.deque()
         self._sending = False
+        self._nothing_on_its_way = threading.Event()
+        self._nothing_on_its_way.set()
+        self._store_lock: StoreLock | None = None
 
     # --- the engine's side ------------------------------------------------------
 
@@ -82,13 +87,20 @@ class Client:
         """Start the run; call inside `library.moving()`."""
         self._in_thread(self._run)
 
-    def stop(self, *, error: str = "", lease_ran_out: bool = False) -> None:
-        """Close the socket and end the run, in its own thread: `ClientStopped` follows within a few seconds."""
+    def stop(self, *, error: str = "", cause: str = "", lease_ran_out: bool = False, grace: float = 0.0) -> None:
+        """Close the socket and end the run, in its own thread: `ClientStopped` follows within a few seconds.
+
+        A sending that is on its way has `grace` seconds to end, unless a later call has none left to give.
+        """
+        if not grace:
+            self._nothing_on_its_way.set()
         with self._lock:
             if self._ending:
                 return
             self._ending = True
-        self._in_thread(self._stop, error, lease_ran_out)
+        if lease_ran_out:
+            self._lease_ran_out = True
+        self._in_thread(self._stop, error, cause, grace)
 
     def disconnect(self) -> None:
         """Close the socket. Waits as long as the library is dialling."""
@@ -117,14 +129,16 @@ class Client:
             if self._sending:
                 return
             self._sending = True
+            self._nothing_on_its_way.clear()
         self._in_thread(self._send_all)
 
     def _in_thread(self, work: Callable[..., None], *args: object) -> None:
         threading.Thread(target=work, args=args, name=f"{work.__name__} {self._uuid}", daemon=True).start()
 
     def _run(self) -> None:
-        error = ""
+        error, cause = "", ""
         try:
+            self._store_lock = StoreLock(self._command.path)
             self._library.run(
                 self._uuid,
                 self._command.path,
@@ -134,22 +148,28 @@ class Client:
                     qr=self._on_qr, round_ended=self._on_round_ended, event=self._on_event, dropped=self._on_dropped
                 ),
             )
+        except StoreBusy as busy:
+            error, cause = str(busy), "busy"
+        except OSError as failure:
+            error, cause = f"The live store could not be opened: {failure.strerror}.", "store"
         except LibraryError as failure:
-            error = sentence(str(failure))
+            error, cause = sentence(str(failure))
         self._returned.set()
-        self.stop(error=error)
+        self.stop(error=error, cause=cause)
 
-    def _stop(self, error: str, lease_ran_out: bool) -> None:
+    def _stop(self, error: str, cause: str, grace: float) -> None:
         """End the run in the one order that neither loses events nor brings the library down.
 
+        0. Let a sending that is on its way end.
         1. Close the socket: nothing more arrives, so nothing more is acknowledged.
         2. Let out what the library still holds.
         3. Wait until the run is live or over. Between the end of a pairing round and its first event the library looks
            its own client up; forgotten in that moment, it would be a nil pointer.
         4. Forget the client. In a pairing round that must not be done, and the run never returns.
         """
+        self._nothing_on_its_way.wait(max(0.0, min(grace, self.deadline - time.monotonic())))
         self.disconnect()
-        if lease_ran_out:
+        if self._lease_ran_out:
             self._pipe.send(events.LeaseRanOut(session=self.session, epoch=self.epoch))
         self.settle(SETTLE_SECONDS)
         while not (self._live.is_set() or self._returned.is_set() or self._code_seen.is_set()):
@@ -158,13 +178,16 @@ class Client:
             with self._library.moving():
                 self._library.stop(self._uuid)
             self._returned.wait(RETURN_SECONDS)
-        self._say_stopped(error, leaked=not self._returned.is_set())
+        self._say_stopped(error, cause, leaked=not self._returned.is_set())
 
-    def _say_stopped(self, error: str, *, leaked: bool) -> None:
+    def _say_stopped(self, error: str, cause: str, *, leaked: bool) -> None:
         self._ended = True
         self._spool.close()
+        if self._store_lock:
+            self._store_lock.release()
         logger.info("client_stopped session=%s epoch=%d leaked=%s error=%s", self.session, self.epoch, leaked, error)
-        self._on_end(self, events.ClientStopped(session=self.session, epoch=self.epoch, error=error, leaked=leaked))
+        stopped = events.ClientStopped(session=self.session, epoch=self.epoch, error=error, leaked=leaked, cause=cause)
+        self._on_end(self, stopped)
 
     def _log_out(self) -> None:
         try:
@@ -194,6 +217,7 @@ class Client:
             with self._lock:
                 if not self._sends:
                     self._sending = False
+                    self._nothing_on_its_way.set()
                     return
                 command = self._sends.popleft()
             self._send(command)
@@ -314,7 +338,7 @@ class Client:
         self._pipe.ring(self.session)
         if not written:
             # What arrives from now on would be acknowledged and lost: better not to hear it.
-            self.stop(error="The disk did not take the session's events, so it was disconnected.")
+            self.stop(error="The disk did not take the session's events, so it was disconnected.", cause="disk")
 
 
 def without_device(address: str) -> str:
@@ -351,9 +375,9 @@ def judge_send_error(error: str) -> tuple[bool, bool]:
     return in_doubt or not _NO_CONNECTION.search(error), in_doubt
 
 
-def sentence(error: str) -> str:
-    """What `connect` raised, as a sentence for a person."""
+def sentence(error: str) -> tuple[str, str]:
+    """What `connect` raised, as a sentence for a person and the cause that `ClientStopped` names."""
     text = redact(error).strip().rstrip(".")
     if re.search(r"database|sqlite|upgrade|disk", text, re.IGNORECASE):
-        return f"The live store could not be opened: {text}."
-    return f"WhatsApp could not be reached: {text}."
+        return f"The live store could not be opened: {text}.", "store"
+    return f"WhatsApp could not be reached: {text}.", "whatsapp"

@@ -46,9 +46,11 @@ class StartClient:
 
 @dataclass(frozen=True, kw_only=True)
 class StopClient:
-    """Close the session's socket; answered by `ClientStopped`."""
+    """Close the session's socket; answered by `ClientStopped`. A sending that is on its way may take `grace` seconds to end; those
+    that have not begun are given back."""
 
     session: str
+    grace: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,13 +152,15 @@ class PairingCodeIssued:
 
 @dataclass(frozen=True, kw_only=True)
 class ClientStopped:
-    """The client's run is over: its socket is closed. `error` is what `connect()` raised, or empty; `leaked` says that the
-    library left threads behind (a stop in the QR phase), so that the host can recycle the engine in time."""
+    """The client's run is over: its socket is closed. `error` is a sentence about what ended it by accident, or empty, and `cause` what
+    that was about: `whatsapp` (no connection), `store` (the live store), `busy` (another process has the store), `disk` (the spool).
+    `leaked` says that the library left threads behind (a stop in the QR phase), so that the host can recycle the engine in time."""
 
     session: str
     epoch: int
     error: str = ""
     leaked: bool = False
+    cause: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,14 +12,18 @@ from typing import NoReturn
 
 from sessions_app.engine import events
 from sessions_app.engine.client import Client
+from sessions_app.engine.deadman import DeadMansSwitch
 from sessions_app.engine.library import Library, LibraryError
 from sessions_app.engine.pipe import MessageWriter, read_messages
+from sessions_app.engine.store_lock import StoreBusy, StoreLock
 
 logger = logging.getLogger(__name__)
 
 WATCH_SECONDS = 0.25
 #: A socket that cannot be closed this long after its lease ran out is closed by ending the process.
 DEAD_MAN_SECONDS = 3.0
+#: What the kernel allows above that before it ends this process, frozen or not.
+KERNEL_SECONDS = 0.5
 SHUT_DOWN_SECONDS = 4.0
 #: After the host is gone. The process is over within a second, whatever the library does.
 ORPHAN_SECONDS = 0.8
@@ -35,13 +39,14 @@ class Engine:
         self._commands_fd = commands_fd
         self._parent = os.getppid()
         self._pipe = MessageWriter(events_fd, name="pipe-writer", on_broken=self._end_as_orphan)
+        self._switch = DeadMansSwitch()
         self._clients: dict[str, Client] = {}
         self._lock = threading.Lock()
         self._starts: queue.SimpleQueue[Client] = queue.SimpleQueue()
         self._obey: dict[type, Callable[[events.Message], None]] = {
             events.PrepareStore: self._prepare_store,
             events.StartClient: self._start_client,
-            events.StopClient: lambda command: self._client(command).stop(),
+            events.StopClient: lambda command: self._client(command).stop(grace=command.grace),
             events.LogOut: lambda command: self._client(command).log_out(),
             events.RequestPairingCode: lambda command: self._client(command).request_pairing_code(command.phone),
             events.SendText: lambda command: self._client(command).send(command),
@@ -92,9 +97,12 @@ class Engine:
     def _prepare_store(self, command: events.PrepareStore) -> None:
         def prepare() -> None:
             try:
-                accounts = self._library.prepare(command.path)
+                with StoreLock(command.path):
+                    accounts = self._library.prepare(command.path)
                 error = "" if accounts <= 1 else "The live store holds more than one account."
-            except LibraryError as failure:
+            except StoreBusy as busy:
+                error = str(busy)
+            except (LibraryError, OSError) as failure:
                 error = f"The live store could not be prepared: {failure}."
             self._pipe.send(events.StorePrepared(session=command.session, error=error))
 
@@ -105,6 +113,7 @@ class Engine:
             if command.session in self._clients:
                 raise NotHere("The session already runs in this engine.")
             client = self._clients[command.session] = Client(self._library, command, self._pipe, self._forget)
+            self._arm()
         self._starts.put(client)
 
     def _forget(self, client: Client, last_word: events.ClientStopped) -> None:
@@ -118,6 +127,15 @@ class Engine:
             for session, seconds in command.seconds.items():
                 if client := self._clients.get(session):
                     client.deadline = now + seconds
+            self._arm()
+
+    def _arm(self) -> None:
+        """Have the kernel end this process where nobody here closes a socket whose lease has run out; with `_lock` held."""
+        deadlines = [client.deadline for client in self._clients.values() if not client.closed]
+        if deadlines:
+            self._switch.arm(min(deadlines) + DEAD_MAN_SECONDS + KERNEL_SECONDS - time.monotonic())
+        else:
+            self._switch.disarm()
 
     # --- helpers ----------------------------------------------------------------
 
@@ -137,6 +155,8 @@ class Engine:
                 logger.error("parent_gone")
                 self._end_as_orphan()
             self._stop_overdue(time.monotonic())
+            with self._lock:
+                self._arm()
 
     def _stop_overdue(self, now: float) -> None:
         with self._lock:

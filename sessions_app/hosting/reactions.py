@@ -38,6 +38,14 @@ _ROUND_ENDS: dict[str, Reason] = {
 }
 
 
+_STOP_CAUSES: dict[str, Reason] = {
+    "whatsapp": Reason.WHATSAPP_UNREACHABLE,
+    "store": Reason.LIVE_STORE_BROKEN,
+    "busy": Reason.LIVE_STORE_BUSY,
+    "disk": Reason.DISK_FULL,
+}
+
+
 def react(runner: Runner, event: Any) -> None:
     """Do what the event asks for; one that nobody knows is logged by its type."""
     reaction = _REACTIONS.get(type(event))
@@ -77,8 +85,7 @@ def _client_stopped(runner: Runner, event: ev.ClientStopped) -> None:
     if event.epoch == runner.lease.epoch and runner.engine:
         if event.error:
             log.warning("client_stopped", extra={"session": runner.session.session_id, "error": event.error})
-        reason = Reason.WHATSAPP_UNREACHABLE if event.error else Reason.CONNECTION_CUT
-        _gone(runner, reason, leaked=event.leaked)
+        _gone(runner, _STOP_CAUSES.get(event.cause, Reason.CONNECTION_CUT), leaked=event.leaked)
 
 
 def _message_sent(runner: Runner, event: ev.MessageSent) -> None:

@@ -25,6 +25,7 @@ from django.utils import timezone
 from sessions_app import broadcast
 from sessions_app.engine import events as ev
 from sessions_app.engine.spool import SpoolReader
+from sessions_app.engine.store_lock import StoreBusy, StoreLock
 from sessions_app.hosting import backoff, commands, leftovers, messages, reactions, rounds
 from sessions_app.hosting.keeper import SPOOL_NAME, CredentialsVanished, Keeper, VaultUnreadable
 from sessions_app.hosting.lease import Lease, release
@@ -42,8 +43,8 @@ log = logging.getLogger(__name__)
 
 #: An attempt that is not connected by then is given up and tried again.
 CONNECT_TIMEOUT = 60.0
-#: How long the engine may take to prepare a store, and to close a socket.
-PREPARE_TIMEOUT, CLOSE_TIMEOUT = 30.0, 5.0
+#: How long the engine may take to prepare a store, and to close a socket once a sending on its way has had its time.
+PREPARE_TIMEOUT, CLOSE_TIMEOUT, SEND_GRACE = 30.0, 3.5, 2.0
 #: A session that was claimed for a command is given back when none comes.
 UNUSED_TIMEOUT = 5.0
 #: The vault is saved in full once more, so long after a login.
@@ -238,7 +239,11 @@ class Runner:
             return
         self.apply(Event.CONNECT_STARTED if self.session.has_creds else Event.PAIRING_STARTED)
         try:
-            paired = self.keeper.open()
+            with StoreLock(self.keeper.path):
+                paired = self.keeper.open()
+        except StoreBusy:
+            self.retry(Reason.LIVE_STORE_BUSY)
+            return
         except (OSError, sqlite3.Error) as error:
             log.error("live_store_failed", extra={"session": self.session.session_id, "error": type(error).__name__})
             self.retry(Reason.LIVE_STORE_BROKEN)
@@ -331,8 +336,8 @@ class Runner:
             return
         self._after_closing = then
         self.phase = "closing"
-        self.engine.send(ev.StopClient(session=self.session.session_id))
-        self.after("close", CLOSE_TIMEOUT, self._close_by_force)
+        self.engine.send(ev.StopClient(session=self.session.session_id, grace=SEND_GRACE))
+        self.after("close", SEND_GRACE + CLOSE_TIMEOUT, self._close_by_force)
 
     def client_stopped(self, *, leaked: bool = False) -> bool:
         """The socket is closed: take what it left. Returns whether somebody waited for that."""

@@ -64,8 +64,9 @@ class EngineProcess:
         """Prepare the session's store, as a host does, and start its client."""
         place = self.place(session)
         self._spools.setdefault(session, SpoolReader(place / "spool"))
+        before = self.mark()
         self.send(events.PrepareStore(session=session, path=str(place / "store.db")))
-        prepared = self.expect(events.StorePrepared, session=session)
+        prepared = self.expect(events.StorePrepared, session=session, after=before)
         assert prepared.error == ""
         self.send(
             events.StartClient(

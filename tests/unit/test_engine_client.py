@@ -51,10 +51,12 @@ def test_a_send_is_in_doubt_unless_it_surely_stayed_here(error: str, tried: bool
 
 def test_sentences_tell_the_network_from_the_disk() -> None:
     assert sentence("dial tcp 127.0.0.1:9: connection refused") == (
-        "WhatsApp could not be reached: dial tcp 127.0.0.1:9: connection refused."
+        "WhatsApp could not be reached: dial tcp 127.0.0.1:9: connection refused.",
+        "whatsapp",
     )
     assert sentence("failed to upgrade database: disk I/O error") == (
-        "The live store could not be opened: failed to upgrade database: disk I/O error."
+        "The live store could not be opened: failed to upgrade database: disk I/O error.",
+        "store",
     )
 
 
