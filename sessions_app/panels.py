@@ -97,6 +97,12 @@ def warnings() -> list[str]:
     ]
 
 
+def session_warnings(session: WhatsAppSession) -> list[str]:
+    """What is wrong with the installation, or about to go wrong with this session."""
+    away = session.phone_away
+    return [*warnings(), *([f"{words.sentence(away)} {words.next_step(away)}"] if away else [])]
+
+
 def public_sessions() -> Any:
     """Sessions with what pages show of them: the sealed columns stay in the database."""
     return WhatsAppSession.objects.select_related("lease_host").defer("creds", "proxy_url")
@@ -128,7 +134,7 @@ def session_context(session: WhatsAppSession) -> dict[str, Any]:
         "actions": _actions(session, pairs=pairs),
         "pairs": pairs,
         **(_pairing_context(session, pending) if pairs else {}),
-        "warnings": warnings(),
+        "warnings": session_warnings(session),
         "events": session.events.all()[:30],
         "backups": session.backups.all()[:5],
         "chat": session.messages.all()[:20],

@@ -26,6 +26,8 @@ class Reason(StrEnum):
     CONNECT_TIMED_OUT = "connect-timed-out"
     NOT_ANSWERING = "not-answering"
     WHATSAPP_ERROR = "whatsapp-error"
+    PHONE_AWAY = "phone-away"
+    PHONE_AWAY_LONG = "phone-away-long"
     ENGINE_DIED = "engine-died"
     ENGINE_RENEWED = "engine-renewed"
     CRASHES_ENGINES = "crashes-engines"
@@ -85,6 +87,14 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.CONNECT_TIMED_OUT: Explanation("WhatsApp did not let the session in within a minute.", retries=True),
     Reason.NOT_ANSWERING: Explanation("The connection is open, but WhatsApp does not answer.", retries=True),
     Reason.WHATSAPP_ERROR: Explanation("WhatsApp reported an error of its own.", retries=True),
+    Reason.PHONE_AWAY: Explanation(
+        "Nothing was heard of the phone for 10 days. After 14 days without it, WhatsApp unlinks this session.",
+        "Connect the phone to the internet and open WhatsApp on it.",
+    ),
+    Reason.PHONE_AWAY_LONG: Explanation(
+        "Nothing was heard of the phone for 12 days. After 14 days without it, WhatsApp unlinks this session.",
+        "Connect the phone to the internet and open WhatsApp on it within a day.",
+    ),
     Reason.ENGINE_DIED: Explanation(
         "The process that held the connection died; it is being started again.", retries=True
     ),

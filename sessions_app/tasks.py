@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+from django.db.models.functions import Now
 from django_q.models import OrmQ, Schedule
 from django_q.tasks import async_task
 
+from sessions_app import broadcast
 from sessions_app.lifecycle import Command, Status
-from sessions_app.models import Host, Message, NotAllowed, Sample, SessionCommand, WhatsAppSession
+from sessions_app.models import (
+    PHONE_WARNINGS,
+    Host,
+    Message,
+    NotAllowed,
+    Sample,
+    SessionCommand,
+    WhatsAppSession,
+)
 
 #: What runs again and again, and every how many minutes.
 SCHEDULES = {
@@ -16,6 +28,7 @@ SCHEDULES = {
     "deliver_webhooks": 1,
     "prune": 60,
     "take_sample": 1,
+    "warn_of_absent_phones": 60,
 }
 
 
@@ -86,11 +99,22 @@ def prune() -> int:
 
 def take_sample() -> int:
     """Write down how things stand, for the charts of the overview; how many sessions are connected."""
-    from sessions_app import broadcast
-
     connected = Sample.take().connected
     broadcast.sessions_changed()
     return connected
+
+
+def warn_of_absent_phones() -> int:
+    """Write into the timeline of each session whose phone was not heard of for long, once for each warning; how many."""
+    count = 0
+    for days, reason in PHONE_WARNINGS:
+        due = WhatsAppSession.objects.filter(phone_warned__lt=days, phone_seen_at__lte=Now() - timedelta(days=days))
+        for session in due.defer("creds", "proxy_url"):
+            if due.filter(pk=session.pk).update(phone_warned=days):
+                session.record("phone", reason=reason.value)
+                broadcast.session_changed(session.pk)
+                count += 1
+    return count
 
 
 def probe() -> None:

@@ -75,6 +75,8 @@ _KINDS: dict[str, Text] = {
     "lease": _("Worker"),
     "host": _("Worker"),
     "message": _("Message"),
+    "recovery": _("Connected again"),
+    "phone": _("Phone"),
 }
 
 

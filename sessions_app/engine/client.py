@@ -55,7 +55,7 @@ class Client:
         self.session = command.session
         self.epoch = command.epoch
         #: On the monotonic clock: when the lease runs out.
-        self.deadline = time.monotonic() + command.lease_seconds
+        self.deadline = (command.since or time.monotonic()) + command.lease_seconds
         #: Whether the socket was closed for good.
         self.closed = False
         self._command = command
@@ -138,6 +138,8 @@ class Client:
     def _run(self) -> None:
         error, cause = "", ""
         try:
+            if time.monotonic() > self.deadline:
+                raise LibraryError("the lease had run out before the session was started")
             self._store_lock = StoreLock(self._command.path)
             self._library.run(
                 self._uuid,

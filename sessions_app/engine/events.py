@@ -31,7 +31,7 @@ class StartClient:
     """Run the session of the live store `path`. Without credentials in it, a pairing round begins at once.
 
     `spool` is the directory that its events are written into (spool.py). The engine disconnects it when `lease_seconds` pass
-    without a `RenewLease`. `presence_online`: mark the account online once connected.
+    without a `RenewLease`, counted as there. `presence_online`: mark the account online once connected.
     """
 
     session: str
@@ -39,6 +39,7 @@ class StartClient:
     path: str
     spool: str
     lease_seconds: float
+    since: float = 0.0
     proxy_url: str = field(default="", repr=False)
     device_name: str = "Oxy"
     presence_online: bool = True
@@ -81,9 +82,13 @@ class SendText:
 
 @dataclass(frozen=True, kw_only=True)
 class RenewLease:
-    """How long each lease still runs, in seconds from now: {session: seconds}."""
+    """How long each lease still runs: {session: seconds}, from `since` on the machine's monotonic clock; 0: from now.
+
+    A command may lie in the pipe of a frozen process for long, and must not promise then what was true once.
+    """
 
     seconds: dict[str, float]
+    since: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,7 +282,7 @@ class OfflineSyncCompleted(SpoolEvent):
 class MessageReceived(SpoolEvent):
     """`chat`, `sender`: JIDs without device; `sender_alt` the same person's other address (phone number for a LID, and the
     reverse), where known. `kind` is the protobuf's field name (`conversation`, `imageMessage`, ...). `raw` is the library's
-    protobuf event. `from_me`: sent from another device of the same account."""
+    protobuf event. `from_me`: sent from another device of the same account; `from_phone`: that device is the phone."""
 
     message_id: str
     chat: str
@@ -285,6 +290,7 @@ class MessageReceived(SpoolEvent):
     sender_alt: str = field(default="", repr=False)
     push_name: str = field(default="", repr=False)
     from_me: bool = False
+    from_phone: bool = False
     is_group: bool = False
     timestamp: int = 0
     kind: str = "text"
@@ -305,11 +311,13 @@ class MessageUndecryptable(SpoolEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class ReceiptReceived(SpoolEvent):
-    """`kind` as WhatsApp names it: `delivered` for the empty type, `read`, `played`, `retry`, `sender`, ..."""
+    """`kind` as WhatsApp names it: `delivered` for the empty type, `read`, `played`, `retry`, `sender`, ... `from_phone`: sent by the
+    phone of this very account."""
 
     chat: str
     sender: str = field(repr=False)
     message_ids: tuple[str, ...] = ()
+    from_phone: bool = False
     kind: str = "delivered"
     timestamp: int = 0
 

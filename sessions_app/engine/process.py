@@ -122,11 +122,11 @@ class Engine:
             self._pipe.send(last_word)
 
     def _renew_lease(self, command: events.RenewLease) -> None:
-        now = time.monotonic()
+        since = command.since or time.monotonic()
         with self._lock:
             for session, seconds in command.seconds.items():
                 if client := self._clients.get(session):
-                    client.deadline = now + seconds
+                    client.deadline = since + seconds
             self._arm()
 
     def _arm(self) -> None:

@@ -1,7 +1,7 @@
 """One live store, one user: a lock on a file beside it, held for as long as anybody works on the store.
 
-Leases say which host may run a session; this says it once more to the processes of one machine, where two of them opening one live
-store would corrupt a Signal session in silence. The lock is the kernel's (`flock`): it ends with the process that holds it, however that ends.
+Leases say which host may run a session; this says it again to the processes of one machine, where two of them on one live
+store would corrupt Signal sessions in silence. The lock is the kernel's (`flock`): it ends with its process, however that ends.
 """
 
 from __future__ import annotations

@@ -144,6 +144,7 @@ def _message(proto: Proto, base: dict[str, Any]) -> events.SpoolEvent:
         sender_alt=chat_jid(source.SenderAlt),
         push_name=info.Pushname,
         from_me=source.IsFromMe,
+        from_phone=_is_own_phone(source),
         is_group=source.IsGroup,
         timestamp=info.Timestamp // 1000,  # the one field of the binding that is in milliseconds
         kind=kind,
@@ -169,9 +170,15 @@ def _receipt(proto: Proto, base: dict[str, Any]) -> events.SpoolEvent:
         chat=chat_jid(source.Chat),
         sender=chat_jid(source.Sender),
         message_ids=tuple(proto.MessageIDs),
+        from_phone=_is_own_phone(source),
         kind=_enum_name(proto, "Type").lower().replace("_", "-"),
         timestamp=proto.Timestamp,
     )
+
+
+def _is_own_phone(source: Proto) -> bool:
+    """Whether the account's own main device, number 0, sent it."""
+    return bool(source.IsFromMe and source.Sender.User and not source.Sender.Device)
 
 
 def _enum_name(proto: Proto, field: str) -> str:

@@ -154,12 +154,12 @@ class Engines:
             engine.leaks += leaked
             self._retire_drained()
 
-    def renew(self, seconds: dict[str, float]) -> None:
-        """Tell each engine how long the leases of its sessions still run."""
+    def renew(self, seconds: dict[str, float], *, since: float = 0.0) -> None:
+        """Tell each engine how long the leases of its sessions still run, counted as `RenewLease` says."""
         for engine in self.all:
             mine = {session: left for session, left in seconds.items() if session in engine.sessions}
             if mine:
-                engine.send(RenewLease(seconds=mine))
+                engine.send(RenewLease(seconds=mine, since=since))
 
     def stop(self, timeout: float) -> None:
         """Stop all engines, side by side, within `timeout` seconds."""

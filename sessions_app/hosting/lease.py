@@ -8,14 +8,16 @@ another host may take.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
+from sessions_app.lifecycle import Status
 from sessions_app.models import Host, WhatsAppSession
 
 LEASE_TTL = timedelta(seconds=30)
@@ -31,6 +33,19 @@ class Lease:
     epoch: int
     previous_epoch: int
     clean: bool
+    #: On the monotonic clock: no later than the moment from which it lasts.
+    since: float = 0.0
+
+
+def engine_holds() -> float:
+    """Seconds that an engine may keep a session after a renewal that it heard of."""
+    return (LEASE_TTL - ENGINE_MARGIN).total_seconds()
+
+
+def _lost_at(session: WhatsAppSession) -> datetime | None:
+    """Since when a session is away whose host vanished: at the latest since the renewal after which it was never heard again."""
+    died_connected = session.status == Status.CONNECTED and not session.lease_clean and session.lease_until
+    return session.lost_at or (session.lease_until - LEASE_TTL if died_connected and session.lease_until else None)
 
 
 def acquire(session: WhatsAppSession, host: Host, *, now: Any = None) -> Lease | None:
@@ -39,15 +54,21 @@ def acquire(session: WhatsAppSession, host: Host, *, now: Any = None) -> Lease |
     `session` is the row as the caller saw it: the UPDATE holds only if its epoch has not moved since, so the new epoch is
     the seen one plus one, with no second query.
     """
-    now = now or Now()
+    now, since = now or Now(), time.monotonic()
     taken = (
         WhatsAppSession.objects.filter(pk=session.pk, lease_epoch=session.lease_epoch)
         .filter(Q(lease_until=None) | Q(lease_until__lt=now))
-        .update(lease_host=host, lease_until=now + LEASE_TTL, lease_epoch=F("lease_epoch") + 1, lease_clean=False)
+        .update(
+            lease_host=host,
+            lease_until=now + LEASE_TTL,
+            lease_epoch=F("lease_epoch") + 1,
+            lease_clean=False,
+            lost_at=_lost_at(session),
+        )
     )
     if not taken:
         return None
-    return Lease(session.pk, session.lease_epoch + 1, session.lease_epoch, session.lease_clean)
+    return Lease(session.pk, session.lease_epoch + 1, session.lease_epoch, session.lease_clean, since)
 
 
 def renew(host: Host, session_pks: Collection[int], *, now: Any = None) -> set[int]:
@@ -73,6 +94,6 @@ def release(lease: Lease, host: Host, *, clean: bool) -> bool:
 def end_leases_of(host: Host, *, now: Any = None) -> int:
     """Let the leases of a host that is known to be dead run out now, uncleanly; returns how many there were."""
     now = now or Now()
-    return WhatsAppSession.objects.filter(lease_host=host, lease_until__gte=now).update(
-        lease_until=now - timedelta(milliseconds=1)
-    )
+    leases = WhatsAppSession.objects.filter(lease_host=host, lease_until__gte=now)
+    leases.filter(status=Status.CONNECTED, lost_at=None).update(lost_at=host.beat_at)
+    return leases.update(lease_until=now - timedelta(milliseconds=1))

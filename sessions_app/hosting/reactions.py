@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
@@ -44,6 +44,9 @@ _STOP_CAUSES: dict[str, Reason] = {
     "busy": Reason.LIVE_STORE_BUSY,
     "disk": Reason.DISK_FULL,
 }
+
+
+_NO_PHONE: dict[str, Any] = {"paired_at": None, "phone_seen_at": None}
 
 
 def react(runner: Runner, event: Any) -> None:
@@ -169,6 +172,8 @@ def _paired(runner: Runner, event: ev.Paired) -> None:
         lid=event.lid,
         phone=phone_of(event.jid),
         paired_at=timezone.now(),
+        phone_seen_at=timezone.now(),
+        phone_warned=0,
     )
     runner.after("connect", RECONNECT_TIMEOUT, lambda: runner.retry(Reason.CONNECT_TIMED_OUT))
 
@@ -188,6 +193,7 @@ def _connected(runner: Runner, event: ev.Connected) -> None:
     known = {"jid": event.jid, "lid": event.lid, "push_name": event.push_name, "phone": phone_of(event.jid)}
     changes: dict[str, Any] = {name: value for name, value in known.items() if value}
     runner.apply(Event.CONNECTED, last_connected_at=timezone.now(), **changes)
+    runner.liveness.connected()
     runner.reset_delays()
     runner.outbox.grew = True
     runner.after("settle", SETTLED_AFTER, runner.keeper.save_in_full)
@@ -203,11 +209,12 @@ def log_out(runner: Runner) -> None:
 
 def _disconnected(runner: Runner, event: ev.Disconnected) -> None:
     if runner.session.status == Status.CONNECTED and runner.phase == "running":
-        runner.after("lost", TELL_LOSS_AFTER, lambda: _tell_loss(runner, Reason.CONNECTION_CUT))
+        lost_at = datetime.fromtimestamp(event.at, UTC)
+        runner.after("lost", TELL_LOSS_AFTER, lambda: _tell_loss(runner, Reason.CONNECTION_CUT, lost_at=lost_at))
 
 
-def _tell_loss(runner: Runner, reason: Reason) -> None:
-    runner.apply(Event.CONNECTION_LOST, reason)
+def _tell_loss(runner: Runner, reason: Reason, **changes: Any) -> None:
+    runner.apply(Event.CONNECTION_LOST, reason, **changes)
     runner.after("connect", RECONNECT_TIMEOUT, lambda: runner.retry(Reason.CONNECT_TIMED_OUT))
 
 
@@ -237,7 +244,7 @@ def unlinked(runner: Runner, reason: Reason) -> None:
         if runner.session.deleting:
             runner.delete_row()
         else:
-            runner.apply(Event.LOGGED_OUT, reason, desired=WhatsAppSession.Desired.STOPPED, paired_at=None)
+            runner.apply(Event.LOGGED_OUT, reason, desired=WhatsAppSession.Desired.STOPPED, **_NO_PHONE)
             runner.finish()
 
     runner.close_socket(conclude)

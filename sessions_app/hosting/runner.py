@@ -28,7 +28,8 @@ from sessions_app.engine.spool import SpoolReader
 from sessions_app.engine.store_lock import StoreBusy, StoreLock
 from sessions_app.hosting import backoff, commands, leftovers, messages, reactions, rounds
 from sessions_app.hosting.keeper import SPOOL_NAME, CredentialsVanished, Keeper, VaultUnreadable
-from sessions_app.hosting.lease import Lease, release
+from sessions_app.hosting.lease import Lease, engine_holds, release
+from sessions_app.hosting.liveness import Liveness
 from sessions_app.hosting.sending import Outbox
 from sessions_app.lifecycle import Command, Event, IllegalTransition, Status
 from sessions_app.models import EventName, OutboxEvent, PairingRound, SessionCommand, WhatsAppSession
@@ -57,6 +58,7 @@ class Runner:
     def __init__(self, session: WhatsAppSession, lease: Lease, services: Supervisor) -> None:
         self.session, self.lease, self.services = session, lease, services
         self.lane_key, self.finished = session.pk, False
+        self.lease_since = lease.since
         self.phase = "claimed"
         self.lost = False
         self.round: PairingRound | None = None
@@ -69,6 +71,7 @@ class Runner:
         self.keeper = Keeper(session, lease, self.directory)
         self.spool = SpoolReader(self.directory / SPOOL_NAME)
         self.outbox = Outbox(self)
+        self.liveness = Liveness(self)
         self._inbox: deque[Any] = deque()
         self._deadlines: dict[str, tuple[float, Callable[[], None]]] = {}
         self._after_closing: Callable[[], None] | None = None
@@ -163,6 +166,7 @@ class Runner:
             raise
 
     def _take(self, batch: list[Any]) -> None:
+        self.liveness.hear(batch)
         received = [event for event in batch if isinstance(event, ev.MessageReceived)]
         if received:
             # A message is shown, and handed on, only once the keys that it changed are safe.
@@ -272,7 +276,8 @@ class Runner:
                 epoch=self.lease.epoch,
                 path=str(self.keeper.path),
                 spool=str(self.directory / SPOOL_NAME),
-                lease_seconds=self.services.lease_seconds_left(),
+                lease_seconds=engine_holds(),
+                since=self.lease_since,
                 proxy_url=self.services.proxy_url(self.session),
             )
         )
@@ -320,16 +325,17 @@ class Runner:
         """`close` for an end that only a person's command leaves."""
         self.close(event, reason, desired=WhatsAppSession.Desired.STOPPED)
 
-    def hand_over(self) -> None:
-        """The host stops: another one goes on."""
+    def hand_over(self, reason: Reason = Reason.HOST_STOPPED) -> None:
+        """Another host goes on."""
         if self.phase in ("preparing", "running"):
-            self.close(Event.CONNECTION_LOST, Reason.HOST_STOPPED)
+            connected = self.session.status == Status.CONNECTED
+            self.close(Event.CONNECTION_LOST, reason, **({"lost_at": timezone.now()} if connected else {}))
         elif self.phase != "closing":
             self.finish()
 
     def close_socket(self, then: Callable[[], None]) -> None:
         """Stop the client, if one runs, and call `then` on the lane once it has stopped or takes too long."""
-        for name in ("connect", "prepare", "retry", "lost", "settle", "round", "unused"):
+        for name in ("connect", "prepare", "retry", "lost", "settle", "round", "unused", "heard"):
             self.cancel(name)
         if self.engine is None:
             then()

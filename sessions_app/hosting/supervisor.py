@@ -72,7 +72,6 @@ class Supervisor:
         self.session_path = path
         self.runners: dict[int, Runner] = {}
         self._lock = threading.Lock()
-        self._renewed_at = time.monotonic()
         self._beat_stop = threading.Event()
         self.host = self._register()
         self.lanes = Lanes(2 if connection.vendor == "sqlite" else 4)
@@ -99,11 +98,6 @@ class Supervisor:
         self._take_leftovers()
 
     # --- what runners need ------------------------------------------------------
-
-    def lease_seconds_left(self) -> float:
-        """How long an engine may keep a session without hearing from us again."""
-        lasts = (lease.LEASE_TTL - lease.ENGINE_MARGIN).total_seconds()
-        return max(1.0, lasts - (time.monotonic() - self._renewed_at))
 
     def proxy_url(self, session: WhatsAppSession) -> str:
         sealed = session.proxy_url
@@ -205,9 +199,9 @@ class Supervisor:
             runners = dict(self.runners)
         began = time.monotonic()
         held = lease.renew(self.host, runners.keys())
-        self._renewed_at = began
-        seconds = self.lease_seconds_left()
-        self.engines.renew({runners[pk].session.session_id: seconds for pk in held})
+        for pk in held:
+            runners[pk].lease_since = began
+        self.engines.renew({runners[pk].session.session_id: lease.engine_holds() for pk in held}, since=began)
         for pk in runners.keys() - held:
             if not runners[pk].finished:
                 runners[pk].lose_lease()

@@ -238,6 +238,10 @@ class Migration(migrations.Migration):
                 ('paired_at', models.DateTimeField(editable=False, null=True)),
                 ('last_connected_at', models.DateTimeField(editable=False, null=True, verbose_name='last connected')),
                 ('last_backup_at', models.DateTimeField(editable=False, null=True, verbose_name='last backup')),
+                ('last_heard_at', models.DateTimeField(editable=False, null=True, verbose_name='last heard')),
+                ('phone_seen_at', models.DateTimeField(editable=False, null=True, verbose_name='phone last heard')),
+                ('phone_warned', models.PositiveSmallIntegerField(default=0, editable=False)),
+                ('lost_at', models.DateTimeField(editable=False, null=True)),
                 ('lease_host', models.ForeignKey(editable=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='sessions', to='sessions_app.host', verbose_name='host')),
             ],
             options={

@@ -14,6 +14,7 @@ from sessions_app.models.messages import Message
 from sessions_app.models.outbox import EventCounter, EventName, OutboxEvent
 from sessions_app.models.samples import Sample
 from sessions_app.models.sessions import (
+    PHONE_WARNINGS,
     SYSTEM,
     WHATSAPP,
     NotAllowed,
@@ -29,6 +30,7 @@ from sessions_app.models.webhooks import DeliveryTurn, Webhook, WebhookDelivery,
 
 __all__ = [
     "DEFAULT_SCOPES",
+    "PHONE_WARNINGS",
     "SYSTEM",
     "WHATSAPP",
     "Alert",

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Who did it, where nobody in particular did: shown in the timeline.
 SYSTEM, WHATSAPP = "system", "whatsapp"
+#: Days without a sign of the phone, the most first, and what is said then. After 14, WhatsApp unlinks the session.
+PHONE_WARNINGS = ((12, Reason.PHONE_AWAY_LONG), (10, Reason.PHONE_AWAY))
 #: How long an outgoing message waits for its session to be connected, where nobody says.
 QUEUE_LASTS = timedelta(days=1)
 
@@ -110,6 +112,13 @@ class WhatsAppSession(models.Model):
     paired_at = models.DateTimeField(null=True, editable=False)
     last_connected_at = models.DateTimeField(_("last connected"), null=True, editable=False)
     last_backup_at = models.DateTimeField(_("last backup"), null=True, editable=False)
+    #: When WhatsApp, and when the account's phone, gave the last sign of life that was stored (hosting/liveness.py).
+    last_heard_at = models.DateTimeField(_("last heard"), null=True, editable=False)
+    phone_seen_at = models.DateTimeField(_("phone last heard"), null=True, editable=False)
+    #: The days of absence of which the timeline has warned since the phone was last seen.
+    phone_warned = models.PositiveSmallIntegerField(default=0, editable=False)
+    #: When a connection was lost that is to come back, at the latest; None while there is nothing to come back.
+    lost_at = models.DateTimeField(null=True, editable=False)
 
     objects = SessionQuerySet.as_manager()
 
@@ -143,6 +152,12 @@ class WhatsAppSession(models.Model):
     def current_round(self) -> PairingRound | None:
         """The pairing round that is on now, or None."""
         return self.rounds.filter(ended_at=None).order_by("-pk").first()
+
+    @property
+    def phone_away(self) -> Reason:
+        """The warning that is due because nothing was heard of the phone, or `Reason.NONE`."""
+        away = timezone.now() - self.phone_seen_at if self.phone_seen_at else timedelta(0)
+        return next((reason for days, reason in PHONE_WARNINGS if away >= timedelta(days=days)), Reason.NONE)
 
     def allows(self, command: Command) -> bool:
         return not self.deleting and command in lifecycle.allowed(Status(self.status))
@@ -200,7 +215,7 @@ class WhatsAppSession(models.Model):
         get a row in the same transaction. Returns False, and changes nothing, where the epoch has passed. Raises `IllegalTransition`.
         """
         new = lifecycle.advance(Status(self.status), event)
-        fields = {"status": new.value, "reason": reason.value, "retry_at": retry_at, **changes}
+        fields = {"status": new.value, "reason": reason.value, "retry_at": retry_at, **self._loss(new), **changes}
         with transaction.atomic():
             moved = WhatsAppSession.objects.filter(pk=self.pk, lease_epoch=epoch, status=self.status).update(
                 **fields, updated_at=Now(), **({"status_at": Now()} if new != self.status else {})
@@ -213,6 +228,12 @@ class WhatsAppSession(models.Model):
         for name, value in fields.items():
             setattr(self, name, value)
         return True
+
+    def _loss(self, new: Status) -> dict[str, Any]:
+        """Since when a connection is lost that a host is to bring back. `CONNECTED` leaves it, for the host to say how long it took."""
+        if new in (Status.WAITING, Status.CONNECTING):
+            return {"lost_at": timezone.now()} if self.status == Status.CONNECTED and not self.lost_at else {}
+        return {} if new == Status.CONNECTED else {"lost_at": None}
 
     def _tell_programs(self) -> None:
         """Write the session, as the transaction leaves it, to the event log."""

@@ -240,7 +240,7 @@ def test_a_lease_that_another_host_took_stops_the_socket_and_changes_nothing(sim
 
 def test_a_host_that_cannot_renew_lets_go_of_its_sockets(sim, paired, host, monkeypatch):
     """The dead man's switch: the engine hears nothing, and the lease that it was told runs out."""
-    monkeypatch.setattr(host.supervisor.engines, "renew", lambda seconds: None)
+    monkeypatch.setattr(host.supervisor.engines, "renew", lambda seconds, **since: None)
     engine = host.supervisor.engines.all[0]
     from sessions_app.engine.events import RenewLease
 
