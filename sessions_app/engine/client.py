@@ -12,6 +12,7 @@ phases, and what may be called depends on them:
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import itertools
 import logging
@@ -22,7 +23,16 @@ from collections.abc import Callable
 from typing import Any
 
 from sessions_app.engine import events
-from sessions_app.engine.library import EVENT_NAMES, OWN_DEVICE, Handlers, Library, LibraryError, redact
+from sessions_app.engine.library import (
+    EVENT_NAMES,
+    OWN_DEVICE,
+    REFUSED,
+    Handlers,
+    Library,
+    LibraryError,
+    Overtaken,
+    redact,
+)
 from sessions_app.engine.pipe import MessageWriter
 from sessions_app.engine.spool import SpoolWriter
 from sessions_app.engine.store_lock import StoreBusy, StoreLock
@@ -36,6 +46,8 @@ RETURN_SECONDS = 2.0
 QUIET_SECONDS = 0.1
 SETTLE_SECONDS = 1.0
 FIRST_CODE_SECONDS = 10.0
+#: How often a message is begun anew when others overtake it.
+OVERTAKEN_TRIES = 10
 #: When to try to mark the account online: right after pairing its push name, which that needs, is still on its way.
 PRESENCE_DELAYS = (0.0, 5.0, 30.0, 120.0)
 
@@ -229,8 +241,7 @@ class Client:
             self._fail_send(command, "the session is not connected")
             return
         try:
-            user, server = address(command.to)
-            message_id, timestamp = self._library.send_text(self._uuid, user, server, command.text)
+            message_id, timestamp = self._send_text(*address(command.to), command.text)
         except ValueError as error:
             self._fail_send(command, str(error), tried=True)
             return
@@ -241,6 +252,14 @@ class Client:
         self._pipe.send(
             events.MessageSent(session=self.session, ref=command.ref, message_id=message_id, timestamp=timestamp)
         )
+
+    def _send_text(self, user: str, server: str, text: str) -> tuple[str, int]:
+        """Send; again where the live store has refused a session because another message overtook ours: nothing has left then."""
+        for _ in range(OVERTAKEN_TRIES - 1):
+            with contextlib.suppress(Overtaken):
+                return self._library.send_text(self._uuid, user, server, text)
+            logger.info("send_overtaken session=%s", self.session)
+        return self._library.send_text(self._uuid, user, server, text)
 
     def _fail(self, command: str, error: str) -> None:
         self._pipe.send(events.CommandFailed(session=self.session, command=command, error=error))
@@ -365,16 +384,16 @@ _NOT_SENT = re.compile(
     r"failed to (?!send message node)|failed to send message node: websocket not connected$"
     r"|server returned error|can't |message recipient "
 )
-_NO_CONNECTION = re.compile(r"websocket|timed out|disconnected")
+_TRY_LATER = re.compile(rf"websocket|timed out|disconnected|{REFUSED}")
 
 
 def judge_send_error(error: str) -> tuple[bool, bool]:
     """(tried, in doubt) of a `CommandFailed` for this error of the library. Whatever is not known to be harmless is in doubt.
 
-    A message that stayed here for want of a connection counts as not tried: it can go out later.
+    A message that stayed here for want of a connection, or because others overtook it, counts as not tried: it can go out later.
     """
     in_doubt = not _NOT_SENT.match(error)
-    return in_doubt or not _NO_CONNECTION.search(error), in_doubt
+    return in_doubt or not _TRY_LATER.search(error), in_doubt
 
 
 def sentence(error: str) -> tuple[str, str]:

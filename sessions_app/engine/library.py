@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 #: How long nobody else may call after a start or a stop. At 20 ms, 1000 starts were seen without a crash (wire.md).
 MOVING_SECONDS = 0.02
+#: What the live store says when it refuses a session (vault/ratchet.py).
+REFUSED = "stale signal session"
 #: `func_callback_bytes` says this where the account has credentials: the client's own device, not an event of WhatsApp.
 OWN_DEVICE = 0
 
@@ -57,6 +59,10 @@ EVENT_NAMES = {
 
 class LibraryError(Exception):
     """The library refused or failed; the text is what it said, without secrets."""
+
+
+class Overtaken(LibraryError):
+    """Another use of the same Signal session overtook this one, and the live store refused it. Nothing has left."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +189,7 @@ class Library:
             self._go.SendMessage(uuid.encode(), to, len(to), message, len(message))
         )
         if answer.Error:
-            raise LibraryError(redact(answer.Error))
+            raise (Overtaken if REFUSED in answer.Error else LibraryError)(redact(answer.Error))
         return str(answer.SendResponse.ID), int(answer.SendResponse.Timestamp)
 
     def set_online(self, uuid: str) -> None:

@@ -50,6 +50,6 @@ class Sample(models.Model):
         )
         last = messages.pop("last") or before or 0
         # The first sample ever has nothing to count from: what was there before came in no minute that is known.
-        rates = {name: 0 for name in messages} if before is None else messages
+        rates = dict.fromkeys(messages, 0) if before is None else messages
         cls.objects.filter(at__lt=Now() - KEPT).delete()
         return cls.objects.create(**sessions, **rates, last_message=last)

@@ -11,7 +11,7 @@ import hashlib
 import sqlite3
 from dataclasses import dataclass
 
-from sessions_app.vault import keys
+from sessions_app.vault import keys, ratchet
 
 _SLOTS = tuple(f"k{number}" for number in range(1, keys.MAX_KEY_COLUMNS + 1))
 _OURS = f"""
@@ -108,6 +108,8 @@ def _read_table(connection: sqlite3.Connection, name: str) -> Table:
 def _install_triggers(connection: sqlite3.Connection, tables: dict[str, Table]) -> None:
     """A trigger is made again only where it differs: every change of the schema makes the library prepare its statements anew."""
     wanted = {name: sql for table in tables.values() for name, sql in _triggers(table).items()}
+    if ratchet.TABLE in tables and set(ratchet.COLUMNS) <= set(tables[ratchet.TABLE].columns):
+        wanted |= ratchet.triggers()
     present = dict(
         connection.execute(
             "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'oxy!_%' ESCAPE '!'"

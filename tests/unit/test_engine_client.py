@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sessions_app.engine.client import address, judge_send_error, sentence, without_device
-from sessions_app.engine.library import redact, store_name
+from sessions_app.engine.library import REFUSED, redact, store_name
+from sessions_app.vault import ratchet
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,7 @@ def test_any_other_recipient_is_refused(to: str) -> None:
         ("failed to get device list: failed to send usync query: websocket not connected", False, False),
         ("failed to send message node: websocket not connected", False, False),
         ("failed to get device list: info query timed out", False, False),
+        ("failed to save cached sessions: stale signal session", False, False),
         ("server returned error 479", True, False),
         ("can't send message to unknown server nowhere", True, False),
         ("failed to get group members: that group does not exist", True, False),
@@ -75,3 +77,7 @@ def test_an_address_loses_its_device() -> None:
     assert without_device("77:4@lid") == "77@lid"
     assert without_device("77.1:4@s.whatsapp.net") == "77@s.whatsapp.net"
     assert without_device("1203-1@g.us") == "1203-1@g.us"
+
+
+def test_engine_and_live_store_agree_on_how_a_session_is_refused() -> None:
+    assert REFUSED == ratchet.REFUSED
