@@ -35,8 +35,10 @@ from typing import Any
 
 from django.db import connections
 from django.utils import timezone
+from django_q.brokers import get_broker
 from django_q.cluster import Cluster, Sentinel, get_mp_context
 from django_q.conf import Conf
+from django_q.monitor import save_task
 from django_q.queues import Queue
 from django_q.scheduler import scheduler
 from django_q.worker import worker
@@ -193,6 +195,8 @@ class HostingSentinel(Sentinel):  # type: ignore[misc]
 
     pusher: Any
     monitor: Any
+    task_queue: Any
+    result_queue: Any
 
     def start(self) -> None:
         _ignore_signals()
@@ -254,6 +258,8 @@ class HostingSentinel(Sentinel):  # type: ignore[misc]
             process.kill()
             process.join()
         self.pool = [self.host] if self.host else []
+        for lost in (self.task_queue, self.result_queue):
+            lost.cancel_join_thread()  # what waits in it for a lost lock must not keep this process from ending
         self.task_queue = Queue(maxsize=Conf.QUEUE_LIMIT)
         self.result_queue = Queue()
         for _ in range(self.pool_size):
@@ -275,7 +281,7 @@ class HostingSentinel(Sentinel):  # type: ignore[misc]
 
     def _start_host(self, now: float) -> None:
         connections.close_all()
-        self.host = get_mp_context().Process(target=_run_host, args=(self.result_queue,), name="host", daemon=True)
+        self.host = get_mp_context().Process(target=_run_host, name="host", daemon=True)
         self._host_started_at = now
         self.pool.append(self.host)
         self.host.start()
@@ -315,7 +321,14 @@ def _run_short(target: Callable[..., Any], *arguments: Any) -> None:
     target(*arguments)
 
 
-def _run_host(results: Any) -> None:
+class _Results:
+    """The host's own way to record how its task ended. Through the common queue it would share a lock with the short workers."""
+
+    def put(self, task: dict[str, Any]) -> None:
+        save_task(task, get_broker())
+
+
+def _run_host() -> None:
     """The process that hosts: django-q's worker with one task. It ends by itself, whatever happens to its parents."""
     global _host_stop
     assert _stop
@@ -327,7 +340,7 @@ def _run_host(results: Any) -> None:
     if not _stop.wait(0):
         tasks.put(_task("host_sessions", timeout=-1))
     tasks.put("STOP")
-    worker(tasks, results, multiprocessing.Value("f", -1), -1)
+    worker(tasks, _Results(), multiprocessing.Value("f", -1), -1)
 
 
 def _leave_at_last(stop: StopPipe) -> None:

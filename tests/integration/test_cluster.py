@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 
 import psutil
 import pytest
+from django_q.models import Task
 from django_q.tasks import async_task
 
 from tests import postgres, processes
@@ -127,6 +128,7 @@ def test_a_signal_ends_the_worker_cleanly(start: Start, number: int, send: Calla
     assert worker.expect_nobody_left() == ["host-stopped"]
     assert worker.process.wait(1) == 0
     assert time.monotonic() - began < STOP_LIMIT
+    assert Task.objects.get(name="host_sessions").success
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2])
@@ -293,7 +295,8 @@ def test_a_database_that_goes_away_ends_no_host_and_short_tasks_go_on_when_it_is
     assert any("Failed to pull task" in line for line in worker.process.stderr)
     database.start()
 
-    note = "from django_q.tasks import async_task; async_task('tests.integration.cluster_child.note', 'after')"
+    note = "from django_q.models import Task
+from django_q.tasks import async_task; async_task('tests.integration.cluster_child.note', 'after')"
     manage("shell", "--verbosity=0", "-c", note, database=database)
     assert [line.split()[0] for line in worker.until("after")] == ["after"]
 
