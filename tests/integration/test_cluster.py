@@ -295,8 +295,7 @@ def test_a_database_that_goes_away_ends_no_host_and_short_tasks_go_on_when_it_is
     assert any("Failed to pull task" in line for line in worker.process.stderr)
     database.start()
 
-    note = "from django_q.models import Task
-from django_q.tasks import async_task; async_task('tests.integration.cluster_child.note', 'after')"
+    note = "from django_q.tasks import async_task; async_task('tests.integration.cluster_child.note', 'after')"
     manage("shell", "--verbosity=0", "-c", note, database=database)
     assert [line.split()[0] for line in worker.until("after")] == ["after"]
 
