@@ -28,8 +28,8 @@ class ApiClient:
     def post(self, path: str, body: Any = None, **headers: str) -> Any:
         return self._client.post(path, _text(body), content_type="application/json", headers=headers)
 
-    def patch(self, path: str, body: Any) -> Any:
-        return self._client.patch(path, _text(body), content_type="application/json")
+    def patch(self, path: str, body: Any, **headers: str) -> Any:
+        return self._client.patch(path, _text(body), content_type="application/json", headers=headers)
 
 
 def _text(body: Any) -> str | bytes:

@@ -5,7 +5,8 @@
 //   socket.ev.on('creds.update', saveCreds);
 //
 // A change counts as saved once Oxy has it: Baileys acknowledges a message only after that, so a process that is killed
-// loses nothing. While Oxy cannot be reached, saving waits and tries again.
+// loses nothing. While Oxy cannot be reached, saving waits and tries again. Where another process has written to the same
+// state, nothing more is saved: half of one state and half of another would lose messages in silence.
 import { BufferJSON, initAuthCreds, proto } from 'baileys';
 
 const CREDS = 'creds.json';
@@ -15,7 +16,10 @@ const MOST_CHARACTERS = 1_500_000;
 const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 30_000;
 
-/** Oxy's answer where trying again cannot help: a wrong token, a name that it refuses, a state that it cannot decrypt. */
+/**
+ * Oxy's answer where trying again cannot help: a wrong token, a name that it refuses, a state that it cannot decrypt, and
+ * `backup-changed`, which means that another process uses this state: end this one, and let it start afresh.
+ */
 export class OxyError extends Error {
   constructor(status, { code = 'unknown', error = 'Oxy gave no reason.' } = {}) {
     super(`${error} (${status} ${code})`);
@@ -32,7 +36,7 @@ export class OxyError extends Error {
  * @param {string} options.sessionId under which name the state is kept; one running client a name
  * @param {number} [options.timeoutMs] how long one call may take
  * @param {(trouble: {why: string, attempt: number, waitMs: number}) => void} [options.onRetry] a call failed and is repeated
- * @param {(error: Error) => void} [options.onError] the credentials could not be saved, for good
+ * @param {(error: Error) => void} [options.onError] something could not be saved, and trying again cannot help
  * @returns `state` and `saveCreds`, as Baileys wants them; `flush()` resolves when all is saved; `remove()` deletes the state
  *   in Oxy, which is right after a logout.
  */
@@ -43,16 +47,24 @@ export async function useOxyAuthState({
   await vault.load();
   const creds = vault.read(CREDS) ?? initAuthCreds();
   vault.whatComesFirst = () => ({ [CREDS]: creds });
+  const save = async (values) => {
+    try {
+      await vault.save(values);
+    } catch (error) {
+      onError(error);
+      throw error;
+    }
+  };
   return {
     state: {
       creds,
       keys: {
         get: async (type, ids) => Object.fromEntries(ids.map((id) => [id, readKey(vault, type, id)])),
-        set: async (data) => vault.save(asFiles(data)),
+        set: (data) => save(asFiles(data)),
       },
     },
     // An event handler has nobody to catch what it throws.
-    saveCreds: () => vault.save({ [CREDS]: creds }).catch(onError),
+    saveCreds: () => save({ [CREDS]: creds }).catch(() => {}),
     flush: () => vault.flush(),
     remove: () => vault.remove(),
   };
@@ -80,7 +92,9 @@ class Vault {
   #sessionId;
   #files = new Map();
   #changed = new Set();
-  #isStored = false;
+  // What Oxy has, and the tag of that version; no tag, nothing stored.
+  #stored = new Map();
+  #tag;
   #current = Promise.resolve();
   #next;
   whatComesFirst = () => ({});
@@ -91,13 +105,19 @@ class Vault {
   }
 
   async load() {
-    const found = await this.#oxy.call('GET', `restore?session_id=${encodeURIComponent(this.#sessionId)}`);
-    if (!found) return;
-    if (typeof found.session_data?.[CREDS] !== 'string') {
+    if (!(await this.#fetch())) return;
+    if (!this.#stored.has(CREDS)) {
       throw new OxyError(200, { code: 'no-creds', error: `What is stored under ${this.#sessionId} has no ${CREDS}.` });
     }
-    this.#isStored = true;
-    this.#files = new Map(Object.entries(found.session_data));
+    this.#files = new Map(this.#stored);
+  }
+
+  /** Learn what Oxy has; false where that is nothing. */
+  async #fetch() {
+    const found = await this.#oxy.call('GET', `restore?session_id=${encodeURIComponent(this.#sessionId)}`);
+    this.#stored = new Map(Object.entries(found?.answer.session_data ?? {}));
+    this.#tag = found?.tag;
+    return Boolean(found);
   }
 
   read(name) {
@@ -126,7 +146,8 @@ class Vault {
     await this.#current;
     this.#files.clear();
     this.#changed.clear();
-    this.#isStored = false;
+    this.#stored.clear();
+    this.#tag = undefined;
     await this.#oxy.call('DELETE', `delete?session_id=${encodeURIComponent(this.#sessionId)}`);
   }
 
@@ -142,7 +163,7 @@ class Vault {
 
   async #send() {
     if (!this.#changed.size) return;
-    if (!this.#isStored) this.#startOver();
+    if (!this.#tag) this.#startOver();
     const names = this.#changed;
     this.#changed = new Set();
     try {
@@ -159,16 +180,41 @@ class Vault {
     this.#changed = new Set([CREDS, ...this.#changed, ...this.#files.keys()]);
   }
 
-  async #sendPart(session_data) {
-    const body = { session_data, session_id: this.#sessionId };
-    if (!this.#isStored) {
-      for (const [name, text] of Object.entries(session_data)) if (text === null) delete session_data[name];
-      await this.#oxy.call('POST', 'backup', body);
-      this.#isStored = true;
-    } else if (!(await this.#oxy.call('PATCH', 'backup', body))) {
-      this.#isStored = false;
+  async #sendPart(part) {
+    const after = new Map(this.#stored);
+    for (const [name, text] of Object.entries(part)) {
+      if (text === null) after.delete(name);
+      else after.set(name, text);
+    }
+    const sent = await this.#store(part, after);
+    if (!sent) {
       this.#startOver();
       await this.#send();
+    } else {
+      this.#stored = after;
+      this.#tag = sent.tag;
+    }
+  }
+
+  /** What Oxy answers, or null where it has nothing to change any more. */
+  async #store(part, after) {
+    const body = (session_data) => ({ session_data, session_id: this.#sessionId });
+    if (!this.#tag) return this.#oxy.call('POST', 'backup', body(Object.fromEntries(after)));
+    try {
+      const sent = await this.#oxy.call('PATCH', 'backup', body(part), this.#tag);
+      if (!sent) {
+        this.#stored.clear();
+        this.#tag = undefined;
+      }
+      return sent;
+    } catch (error) {
+      if (error.code !== 'backup-changed') throw error;
+      // It may have been ourselves: the answer to the same call was lost, and the call was repeated.
+      const before = this.#stored;
+      if ((await this.#fetch()) && isSame(this.#stored, after)) return { tag: this.#tag };
+      this.#stored = before;
+      this.#tag = 'changed-by-another';
+      throw error;
     }
   }
 
@@ -192,6 +238,8 @@ class Vault {
   }
 }
 
+const isSame = (one, other) => one.size === other.size && [...one].every(([name, text]) => other.get(name) === text);
+
 /** Calls of Oxy's vault, repeated until they have an answer that another try cannot change. */
 class Oxy {
   #url;
@@ -206,11 +254,11 @@ class Oxy {
     this.#onRetry = onRetry;
   }
 
-  /** The answer; null where Oxy says that it has nothing under this name. Throws OxyError. */
-  async call(method, path, body) {
+  /** The answer and its tag; null where Oxy says that it has nothing under this name. Throws OxyError. */
+  async call(method, path, body, tag) {
     for (let attempt = 1; ; attempt += 1) {
-      const { status, answer, retryAfter } = await this.#try(method, path, body);
-      if (status >= 200 && status < 300 && answer) return answer;
+      const { status, answer, retryAfter, newTag } = await this.#try(method, path, body, tag);
+      if (status >= 200 && status < 300 && answer) return { answer, tag: newTag };
       // Only Oxy's own word counts: any other 404 comes from a wrong address or a proxy, and would cost a new scan.
       if (status === 404 && answer?.code === 'backup-not-found') return null;
       const mayPass = status === 0 || status === 408 || status === 429 || (status >= 500 && answer?.code !== 'backup-unreadable');
@@ -222,17 +270,18 @@ class Oxy {
     }
   }
 
-  async #try(method, path, body) {
+  async #try(method, path, body, tag) {
     try {
       const response = await fetch(this.#url + path, {
         method,
-        headers: this.#headers,
+        headers: tag ? { ...this.#headers, 'If-Match': tag } : this.#headers,
         body: body && JSON.stringify(body),
         signal: AbortSignal.timeout(this.#timeoutMs),
         redirect: 'error',
       });
       const text = await response.text();
-      return { status: response.status, answer: asObject(text), retryAfter: Number(response.headers.get('Retry-After')) };
+      const { headers, status } = response;
+      return { status, answer: asObject(text), retryAfter: Number(headers.get('Retry-After')), newTag: headers.get('ETag') ?? undefined };
     } catch {
       return { status: 0 };
     }
@@ -253,5 +302,5 @@ function warn({ why, waitMs }) {
 }
 
 function report(error) {
-  console.error(`Oxy: the credentials could not be saved. ${error.message}`);
+  console.error(`Oxy: the auth state could not be saved. ${error.message}`);
 }

@@ -43,6 +43,7 @@ ERRORS: dict[str, tuple[int, Text]] = {
     "no-qr": (409, _("There is no code to show now.")),
     "not-linked": (409, _("No phone is linked to this session, so it can send nothing.")),
     "refused": (409, _("This was tried and could not be done.")),
+    "backup-changed": (412, _("Somebody else has written to this state since. Restore it before you go on.")),
     "too-large": (413, _("The body is too large.")),
     "invalid": (422, _("A field is missing, unknown or wrong.")),
     "bad-recipient": (422, _("This is neither a phone number nor a WhatsApp address.")),

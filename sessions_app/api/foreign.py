@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
 
-from ninja import Field, Router, Schema
+from django.http import HttpResponse
+from ninja import Field, Header, Router, Schema
 from ninja import Query as FromQuery
 
 from sessions_app.api.auth import ApiRequest, Needs
@@ -14,6 +17,8 @@ from sessions_app.api.errors import ApiError
 from sessions_app.api.schemas import Body, Query
 from sessions_app.models import ForeignState, Scope
 from sessions_app.vault import crypto, foreign
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 router = Router(tags=["Vault for Baileys services"], auth=Needs(Scope.VAULT))
 
@@ -67,18 +72,27 @@ class StoredQuery(Query):
     session_id: str | None = Field(None, description="Only the state with this id.")
 
 
-@router.post("/backup", summary="Store a whole state", **answers(200, StoredOut, "backup-not-found", body=True))
-def back_up(request: ApiRequest, body: BackupIn) -> dict[str, Any]:
+_STORED = answers(200, StoredOut, "backup-not-found", "backup-changed", body=True)
+IfMatch = Annotated[
+    str | None,
+    Header(
+        None, alias="If-Match", description="An `ETag` that was answered: write only where nobody has written since."
+    ),
+]
+
+
+@router.post("/backup", summary="Store a whole state", **_STORED)
+def back_up(request: ApiRequest, response: HttpResponse, body: BackupIn, if_match: IfMatch = None) -> dict[str, Any]:
     """Replaces what is stored under this id, in one transaction: a call that is cut off changes nothing."""
-    return _store(foreign.replace, request, body)
+    return _store(foreign.replace, request, response, body, if_match)
 
 
-@router.patch(
-    "/backup", summary="Store the files that changed", **answers(200, StoredOut, "backup-not-found", body=True)
-)
-def back_up_changes(request: ApiRequest, body: ChangesIn) -> dict[str, Any]:
+@router.patch("/backup", summary="Store the files that changed", **_STORED)
+def back_up_changes(
+    request: ApiRequest, response: HttpResponse, body: ChangesIn, if_match: IfMatch = None
+) -> dict[str, Any]:
     """One transaction, too. 404 where no state is stored: send the whole state then."""
-    return _store(foreign.update, request, body)
+    return _store(foreign.update, request, response, body, if_match)
 
 
 @router.get(
@@ -86,7 +100,7 @@ def back_up_changes(request: ApiRequest, body: ChangesIn) -> dict[str, Any]:
     summary="Get a state back",
     **answers(200, StateOut, "backup-not-found", "backup-unreadable", "invalid"),
 )
-def restore(request: ApiRequest, session_id: str) -> dict[str, Any]:
+def restore(request: ApiRequest, response: HttpResponse, session_id: str) -> dict[str, Any]:
     """Every text as it was stored, byte for byte. 404 means that nothing is stored; any other failure does not."""
     owner = _owner(request, session_id)
     try:
@@ -95,6 +109,7 @@ def restore(request: ApiRequest, session_id: str) -> dict[str, Any]:
         raise ApiError("backup-not-found") from None
     except crypto.Unreadable:
         raise ApiError("backup-unreadable") from None
+    response["ETag"] = _tag(state)
     return {"session_data": files, "session_id": session_id, "updated_at": state.updated_at}
 
 
@@ -120,14 +135,38 @@ def delete(request: ApiRequest, session_id: str) -> dict[str, Any]:
     return {"session_id": session_id}
 
 
-def _store(store: Any, request: ApiRequest, body: BackupIn | ChangesIn) -> dict[str, Any]:
+def _store(
+    store: Callable[..., ForeignState],
+    request: ApiRequest,
+    response: HttpResponse,
+    body: BackupIn | ChangesIn,
+    if_match: str | None,
+) -> dict[str, Any]:
     owner = _owner(request, body.session_id)
     try:
-        return _shown(store(owner, body.session_id, body.session_data))
+        state = store(owner, body.session_id, body.session_data, _seen(if_match))
     except foreign.NoState:
         raise ApiError("backup-not-found") from None
+    except foreign.Changed:
+        raise ApiError("backup-changed") from None
     except foreign.Refused as refusal:
         raise ApiError("invalid", str(refusal)) from None
+    response["ETag"] = _tag(state)
+    return _shown(state)
+
+
+def _tag(state: ForeignState) -> str:
+    """The state's version: when it was written, in microseconds."""
+    return f'"{(state.updated_at - _EPOCH) // timedelta(microseconds=1)}"'
+
+
+def _seen(tag: str | None) -> datetime | None:
+    if tag is None:
+        return None
+    match = re.fullmatch(r'(?:W/)?"(\d{1,17})"', tag.strip())
+    if match is None:
+        raise ApiError("backup-changed")
+    return _EPOCH + timedelta(microseconds=int(match[1]))
 
 
 def _shown(state: ForeignState) -> dict[str, Any]:

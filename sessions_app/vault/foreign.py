@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 from django.db import transaction
 from django.db.models import Count, QuerySet, Sum
@@ -32,35 +33,38 @@ class NoState(Exception):
     """Nothing is stored under this id for this owner."""
 
 
+class Changed(Exception):
+    """What is stored is not what the caller last saw: somebody else has written. Nothing was written."""
+
+
 class Refused(ValueError):
     """A state that cannot be stored as it is; the text is for people and quotes no content. Nothing was written."""
 
 
-def replace(owner: str, session_id: str, files: Mapping[str, str]) -> ForeignState:
-    """Store the whole state: files that are not named any more are gone. Raises `Refused`."""
+def replace(owner: str, session_id: str, files: Mapping[str, str], seen: datetime | None = None) -> ForeignState:
+    """Store the whole state: files that are not named any more are gone. Raises `Refused`.
+
+    With `seen`, the `updated_at` that the caller last saw, only over that; raises `Changed`, and `NoState` where nothing is stored.
+    """
     if not files:
         raise Refused(_("There are no files in it. An empty backup would erase the stored one: delete that instead."))
     _check(session_id, files)
     sealed = _seal(owner, session_id, files)
     with transaction.atomic():
-        # Locks the row: of two backups at one time the later one is stored as a whole.
-        state, _made = ForeignState.objects.update_or_create(
-            owner=owner, session_id=session_id, defaults={"updated_at": timezone.now()}
-        )
+        state = _locked(owner, session_id, seen) if seen else _made(owner, session_id)
         _delete(state, set(state.files.values_list("name", flat=True)) - sealed.keys())
         _write(state, sealed)
         return _counted(state)
 
 
-def update(owner: str, session_id: str, changes: Mapping[str, str | None]) -> ForeignState:
-    """Store the files that changed; None takes one away. Raises `Refused`, and `NoState` where there is nothing to change."""
+def update(
+    owner: str, session_id: str, changes: Mapping[str, str | None], seen: datetime | None = None
+) -> ForeignState:
+    """Store the files that changed; None takes one away. Raises `Refused`, `NoState`, and `Changed` as `replace()` does."""
     _check(session_id, changes)
     sealed = _seal(owner, session_id, {name: text for name, text in changes.items() if text is not None})
     with transaction.atomic():
-        # The update comes first: it locks the row.
-        if not stored(owner, session_id).update(updated_at=timezone.now()):
-            raise NoState
-        state = stored(owner, session_id).get()
+        state = _locked(owner, session_id, seen)
         _delete(state, changes.keys() - sealed.keys())
         _write(state, sealed)
         return _counted(state)
@@ -123,6 +127,21 @@ def place_of(owner: str, session_id: str) -> str:
     """What the sealed files of a state are bound to."""
     # A session id has no slash, so the last one always parts owner and id.
     return f"foreign/{owner}/{session_id}"
+
+
+def _made(owner: str, session_id: str) -> ForeignState:
+    """The state's row, new or not; locked, so that of two backups at one time the later one is stored as a whole."""
+    return ForeignState.objects.update_or_create(
+        owner=owner, session_id=session_id, defaults={"updated_at": timezone.now()}
+    )[0]
+
+
+def _locked(owner: str, session_id: str, seen: datetime | None) -> ForeignState:
+    """The state's row, locked by the UPDATE that decides whether it is still the one that was seen."""
+    state = stored(owner, session_id)
+    if not (state.filter(updated_at=seen) if seen else state).update(updated_at=timezone.now()):
+        raise Changed if state.exists() else NoState
+    return state.get()
 
 
 def _write(state: ForeignState, sealed: Mapping[str, bytes]) -> None:

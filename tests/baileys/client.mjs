@@ -17,8 +17,9 @@ for (const name of ['log', 'info', 'warn', 'error']) console[name] = () => {};
 Buffer.from(options.root, 'hex').copy(WA_CERT_DETAILS.PUBLIC_KEY);
 
 const onRetry = (trouble) => say('retry', trouble);
+const onError = ({ code }) => say('not-saved', { code });
 const { state, saveCreds, flush } = options.oxy
-  ? await (await import('./baileys-oxy-auth.mjs')).useOxyAuthState({ ...options.oxy, onRetry })
+  ? await (await import('./baileys-oxy-auth.mjs')).useOxyAuthState({ ...options.oxy, onRetry, onError })
   : await useMultiFileAuthState(options.folder);
 say('state', { registered: Boolean(state.creds.me), me: state.creds.me?.id });
 

@@ -11,8 +11,11 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from simulator import Simulator
 from simulator.handset import Handset
@@ -143,3 +146,58 @@ class Api:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{method} {path}: {error.code} {error.read()!r}") from None
+
+
+class LossyProxy:
+    """Stands before Oxy. After `lose(n)` it carries the next n writes there, and cuts the connection instead of answering."""
+
+    def __init__(self, url: str) -> None:
+        self._target = urlsplit(url).netloc
+        self._to_lose = 0
+        self.lost = threading.Semaphore(0)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def lose(self, count: int) -> None:
+        self._to_lose = count
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _pass_on(self, request: BaseHTTPRequestHandler) -> None:
+        body = request.rfile.read(int(request.headers.get("Content-Length", 0)))
+        behind = HTTPConnection(self._target, timeout=30)
+        behind.request(request.command, request.path, body, dict(request.headers))
+        answer = behind.getresponse()
+        content = answer.read()
+        behind.close()
+        if request.command == "PATCH" and self._to_lose:
+            self._to_lose -= 1
+            self.lost.release()
+            request.close_connection = True
+            return
+        request.send_response(answer.status)
+        for name in ("Content-Type", "ETag"):
+            if value := answer.headers.get(name):
+                request.send_header(name, value)
+        request.send_header("Content-Length", str(len(content)))
+        request.end_headers()
+        request.wfile.write(content)
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        proxy = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, format: str, *args: object) -> None: ...
+
+            def do_GET(self) -> None:
+                proxy._pass_on(self)
+
+            do_POST = do_PATCH = do_DELETE = do_GET
+
+        return Handler

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from sessions_app.models import ApiToken, AuthBlob, ForeignFile, ForeignState, Scope, WhatsAppSession
 from sessions_app.vault import crypto, foreign
+from tests.api import ApiClient
 
 pytestmark = pytest.mark.django_db
 FILES = {"creds.json": '{"noiseKey":{"private":"c2VjcmV0"}}', "pre-key-1.json": '{"ü":"\\u0000 🦊"}', "empty.json": ""}
@@ -203,6 +204,33 @@ def test_a_write_that_fails_in_the_middle_changes_nothing(call: Call, monkeypatc
 def test_a_body_of_another_shape_is_refused(call: Call, body: dict[str, Any]) -> None:
     assert call("POST", "backup", body).status_code == 422
     assert not ForeignState.objects.exists()
+
+
+def test_a_writer_that_has_not_seen_the_latest_state_is_refused() -> None:
+    first, second = ApiClient(scopes=[Scope.VAULT]), ApiClient(scopes=[Scope.VAULT])
+    body = {"session_id": "shop", "session_data": FILES}
+    seen = first.post("/api/session/backup", body)["ETag"]
+    assert second.get("/api/session/restore?session_id=shop")["ETag"] == seen
+
+    mine = {"session_id": "shop", "session_data": {"creds.json": "mine"}}
+    answer = second.patch("/api/session/backup", mine, **{"if-match": seen})
+    assert answer.status_code == 200
+    # What the first one knows is old now: whatever it writes would be half of another state.
+    for write in (first.patch, first.post):
+        late = write("/api/session/backup", {"session_id": "shop", "session_data": {"a": "late"}}, **{"if-match": seen})
+        assert (late.status_code, late.json()["code"]) == (412, "backup-changed")
+
+    assert second.get("/api/session/restore?session_id=shop").json()["session_data"] == FILES | {"creds.json": "mine"}
+    assert second.post("/api/session/backup", body, **{"if-match": answer["ETag"]}).status_code == 200
+
+
+@pytest.mark.parametrize("tag", ["", "x", '"1"', '"99999999999999999"', '"' + "9" * 30 + '"', "*"])
+def test_a_tag_that_was_never_given_writes_nothing(call: Call, tag: str) -> None:
+    backup(call)
+    client = ApiClient(scopes=[Scope.VAULT])
+    body = {"session_id": "shop", "session_data": {"a": "b"}}
+    assert client.patch("/api/session/backup", body, **{"if-match": tag}).status_code == 412
+    assert restored(call) == FILES
 
 
 # --- whose --------------------------------------------------------------------------------
