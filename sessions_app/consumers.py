@@ -20,8 +20,7 @@ from django.db import DatabaseError
 from django.http import QueryDict
 from django.utils import translation
 
-from sessions_app import broadcast, panels
-from sessions_app.models import WhatsAppSession
+from sessions_app import broadcast, overview, panels, people
 from sessions_app.panels import Panel
 
 logger = logging.getLogger(__name__)
@@ -39,6 +38,7 @@ class PanelConsumer(AsyncWebsocketConsumer):
     beat = 15.0
 
     group = ""
+    user: Any = None
     _loop: asyncio.Task[None] | None = None
 
     async def connect(self) -> None:
@@ -121,7 +121,9 @@ class PanelConsumer(AsyncWebsocketConsumer):
         user, login = self.scope["user"], self.scope["session"]
         if not user or not user.is_authenticated or not login.session_key or not login.exists(login.session_key):
             return SIGNED_OUT
-        if not get_user_model().objects.filter(pk=user.pk, is_active=True, is_staff=True).exists():
+        # Read afresh: permissions that were taken away are remembered by the one that came with the socket.
+        self.user = get_user_model().objects.filter(pk=user.pk, is_active=True, is_staff=True).first()
+        if self.user is None or not self.user.has_perm(people.VIEW):
             return NOT_STAFF
         return None if self.find() else NOT_FOUND
 
@@ -144,7 +146,7 @@ class ListConsumer(PanelConsumer):
         return True
 
     def panels(self) -> list[Panel]:
-        return panels.list_panels(panels.ListQuery.read(self.parameters()))
+        return overview.list_panels(overview.ListQuery.read(self.parameters()), self.user)
 
 
 class SessionConsumer(PanelConsumer):
@@ -155,11 +157,12 @@ class SessionConsumer(PanelConsumer):
     def find(self) -> bool:
         if self.session_pk is None:
             wanted = self.scope["url_route"]["kwargs"]["session_id"]
-            self.session_pk = WhatsAppSession.objects.filter(session_id=wanted).values_list("pk", flat=True).first()
+            rows = people.visible_to(self.user).filter(session_id=wanted)
+            self.session_pk = rows.values_list("pk", flat=True).first()
         if self.session_pk is not None:
             self.group = broadcast.session_group(self.session_pk)
         return self.session_pk is not None
 
     def panels(self) -> list[Panel]:
         assert self.session_pk is not None
-        return panels.session_panels(self.session_pk)
+        return panels.session_panels(self.session_pk, self.user)

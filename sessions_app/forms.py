@@ -44,6 +44,19 @@ class NewSessionForm(SessionModelForm):
         model = WhatsAppSession
         fields: ClassVar = ["name", "owner"]
 
+    def __init__(self, *args: Any, owners: list[str] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        #: The only owners whose sessions the person may make; None: anybody's.
+        self.owners = owners
+
+    def clean_owner(self) -> str:
+        owner: str = self.cleaned_data["owner"]
+        if self.owners is not None and owner not in self.owners:
+            raise ValidationError(
+                _("Choose one of your owners: %(owners)s."), params={"owners": ", ".join(self.owners)}, code="not-yours"
+            )
+        return owner
+
 
 class PairingCodeForm(forms.Form):
     """The number of the phone that will type the code."""

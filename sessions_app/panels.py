@@ -14,27 +14,23 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.core.paginator import Page, Paginator
-from django.db.models import Count, Q
-from django.http import QueryDict
 from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext
 
-from sessions_app import qr, words
+from sessions_app import people, qr, words
 from sessions_app.lifecycle import Command, Status
 from sessions_app.models import Host, PairingRound, SessionCommand, WhatsAppSession
+from sessions_app.querysets import SessionQuerySet
 from sessions_app.vault.crypto import Unreadable
 
-PAGE_SIZE = 50
 #: A command that no host has answered for so long is no longer said to be under way.
 PATIENCE = timedelta(seconds=60)
 #: Commands that are asked for only after a page has said what will be lost.
 CONFIRMED = frozenset({Command.LOGOUT, Command.DELETE})
 SESSION_PANELS = ("warnings", "state", "pairing", "code", "facts", "timeline", "backups", "messages")
-LIST_PANELS = ("warnings", "counts", "list")
 
 _ORDER = (Command.START, Command.STOP, Command.RESTART, Command.BACKUP, Command.LOGOUT, Command.DELETE)
 _BEGIN = frozenset({Command.START.value, Command.RESTART.value})
@@ -103,35 +99,35 @@ def session_warnings(session: WhatsAppSession) -> list[str]:
     return [*warnings(), *([f"{words.sentence(away)} {words.next_step(away)}"] if away else [])]
 
 
-def public_sessions() -> Any:
-    """Sessions with what pages show of them: the sealed columns stay in the database."""
-    return WhatsAppSession.objects.select_related("lease_host").defer("creds", "proxy_url")
+def public(rows: SessionQuerySet) -> SessionQuerySet:
+    """These sessions with what pages show of them: the sealed columns stay in the database."""
+    return rows.select_related("lease_host").defer("creds", "proxy_url")
 
 
 # --- one session -------------------------------------------------------------
 
 
-def session_panels(session_pk: int) -> list[Panel]:
-    """The panels of a session's page; of a session that is gone, one that says so."""
-    session = public_sessions().filter(pk=session_pk).first()
+def session_panels(session_pk: int, user: Any) -> list[Panel]:
+    """The panels of a session's page as this person may see it; of a session that is gone, one that says so."""
+    session = public(people.visible_to(user)).filter(pk=session_pk).first()
     if session is None:
         gone = Panel("state", render_to_string("oxy/panels/gone.html"))
         return [gone if name == "state" else Panel(name, "") for name in SESSION_PANELS]
-    context = session_context(session)
+    context = session_context(session, user)
     return [Panel(name, render_to_string(f"oxy/panels/{name}.html", context).strip()) for name in SESSION_PANELS]
 
 
-def session_context(session: WhatsAppSession) -> dict[str, Any]:
+def session_context(session: WhatsAppSession, user: Any) -> dict[str, Any]:
     """What the templates of a session's panels read."""
     last = session.commands.order_by("-pk").first()
     pending = last if last and last.done_at is None and last.created_at > timezone.now() - PATIENCE else None
-    pairs = session.allows(Command.PAIRING_CODE)
+    pairs = session.allows(Command.PAIRING_CODE) and people.may(user, Command.PAIRING_CODE)
     return {
         "session": session,
         "said": words.status_words(session.status),
         "pending": pending,
         "refused": last if last and last.outcome == SessionCommand.Outcome.FAILED else None,
-        "actions": _actions(session, pairs=pairs),
+        "actions": _actions(session, user, pairs=pairs),
         "pairs": pairs,
         **(_pairing_context(session, pending) if pairs else {}),
         "warnings": session_warnings(session),
@@ -142,12 +138,12 @@ def session_context(session: WhatsAppSession) -> dict[str, Any]:
     }
 
 
-def _actions(session: WhatsAppSession, *, pairs: bool) -> list[dict[str, Any]]:
+def _actions(session: WhatsAppSession, user: Any, *, pairs: bool) -> list[dict[str, Any]]:
     """The buttons, in order. Where codes are shown, "New round" beside them stands for start and restart."""
     return [
         {"verb": command.value, "confirmed": command in CONFIRMED}
         for command in _ORDER
-        if session.allows(command) and not (pairs and command.value in _BEGIN)
+        if session.allows(command) and people.may(user, command) and not (pairs and command.value in _BEGIN)
     ]
 
 
@@ -183,72 +179,3 @@ def _open_pairing_code(last_round: PairingRound | None) -> str | None:
         return last_round.pairing_code if last_round else None
     except Unreadable:
         return None
-
-
-# --- the list ----------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class ListQuery:
-    """What a list of sessions was asked for; it lives in the URL."""
-
-    search: str = ""
-    status: str = ""
-    page: str = "1"
-
-    @classmethod
-    def read(cls, parameters: QueryDict) -> ListQuery:
-        status = parameters.get("status", "")
-        return cls(
-            search=parameters.get("q", "").strip()[:100],
-            status=status if status in Status.__members__ else "",
-            page=parameters.get("page", "1"),
-        )
-
-    def url(self, **over: str) -> str:
-        """The query string of this list with something changed, without what is empty."""
-        parameters = QueryDict(mutable=True)
-        wanted = {"q": self.search, "status": self.status, **over}
-        parameters.update({name: value for name, value in wanted.items() if value})
-        return f"?{parameters.urlencode()}"
-
-    def find(self) -> Page[WhatsAppSession]:
-        rows = public_sessions()
-        if self.status:
-            rows = rows.filter(status=self.status)
-        if self.search:
-            digits = self.search.lstrip("+")
-            rows = rows.filter(
-                Q(name__icontains=self.search)
-                | Q(owner__icontains=self.search)
-                | Q(session_id__icontains=self.search)
-                | Q(phone__contains=digits)
-            )
-        return Paginator(rows, PAGE_SIZE).get_page(self.page)
-
-
-def list_panels(query: ListQuery) -> list[Panel]:
-    """The panels of the list of sessions."""
-    counts = dict(WhatsAppSession.objects.order_by().values_list("status").annotate(Count("pk")))
-    context = {
-        "query": query,
-        "total": sum(counts.values()),
-        "all_url": query.url(status=""),
-        "counts": [
-            {"status": status.value, "count": counts[status], "url": query.url(status=status.value)}
-            for status in Status
-            if counts.get(status)
-        ],
-        "warnings": warnings(),
-        **_page_context(query),
-    }
-    return [Panel(name, render_to_string(f"oxy/panels/{name}.html", context).strip()) for name in LIST_PANELS]
-
-
-def _page_context(query: ListQuery) -> dict[str, Any]:
-    page = query.find()
-    return {
-        "page": page,
-        "previous_url": query.url(page=str(page.previous_page_number())) if page.has_previous() else "",
-        "next_url": query.url(page=str(page.next_page_number())) if page.has_next() else "",
-    }

@@ -17,6 +17,7 @@ urlpatterns = [
     ),
     path("logout/", LogoutView.as_view(), name="oxy-logout"),
     path("sessions/new", views.new_session, name="oxy-new"),
+    path("sessions/ask", views.command_many, name="oxy-command-many"),
     path("sessions/<str:session_id>/", views.session_page, name="oxy-session"),
     path("sessions/<str:session_id>/confirm/<slug:verb>", views.confirm, name="oxy-confirm"),
     path("sessions/<str:session_id>/<slug:verb>", views.give_command, name="oxy-command"),

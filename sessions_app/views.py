@@ -17,7 +17,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
-from sessions_app import broadcast, panels, words
+from sessions_app import broadcast, overview, panels, people, words
 from sessions_app.forms import NewSessionForm, PairingCodeForm
 from sessions_app.lifecycle import Command
 from sessions_app.models import NotAllowed, WhatsAppSession
@@ -33,19 +33,36 @@ if TYPE_CHECKING:
         htmx: HtmxDetails
 
 
-def staff_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponseBase]:
-    """Let staff in; send everybody else to the login page, from a script's request too."""
+View = Callable[..., HttpResponse]
+Guarded = Callable[..., HttpResponseBase]
 
-    @wraps(view)
-    def guarded(request: StaffRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if request.user.is_active and request.user.is_staff:
+
+def needs(permission: str) -> Callable[[View], Guarded]:
+    """Let staff with this permission in; send whoever is no staff to the login page, from a script's request too."""
+
+    def guard(view: View) -> Guarded:
+        @wraps(view)
+        def guarded(request: StaffRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if not (request.user.is_active and request.user.is_staff):
+                return _to_login(request)
+            if not request.user.has_perm(permission):
+                return render(request, "oxy/not_allowed.html", status=403)
             return view(request, *args, **kwargs)
-        if request.htmx:
-            return HttpResponseClientRedirect(resolve_url(settings.LOGIN_URL))
-        after = request.get_full_path() if request.method == "GET" else resolve_url(settings.LOGIN_REDIRECT_URL)
-        return redirect_to_login(after, settings.LOGIN_URL)
 
-    return never_cache(guarded)
+        return never_cache(guarded)
+
+    return guard
+
+
+#: Whoever may look at sessions.
+staff_only = needs(people.VIEW)
+
+
+def _to_login(request: StaffRequest) -> HttpResponse:
+    if request.htmx:
+        return HttpResponseClientRedirect(resolve_url(settings.LOGIN_URL))
+    after = request.get_full_path() if request.method == "GET" else resolve_url(settings.LOGIN_REDIRECT_URL)
+    return redirect_to_login(after, settings.LOGIN_URL)
 
 
 @staff_only
@@ -54,11 +71,11 @@ def session_list(request: StaffRequest) -> HttpResponse:
     return _list_page(request, NewSessionForm())
 
 
-@staff_only
+@needs(people.ADD)
 @require_POST
 def new_session(request: StaffRequest) -> HttpResponse:
     """Make a session, ask for its first pairing round, and go to its page."""
-    form = NewSessionForm(request.POST)
+    form = NewSessionForm(request.POST, owners=people.owners_of(request.user))
     if not form.is_valid():
         return _list_page(request, form, status=422)
     session = form.save()
@@ -67,10 +84,44 @@ def new_session(request: StaffRequest) -> HttpResponse:
     return redirect("oxy-session", session.session_id)
 
 
+@needs(people.OPERATE)
+@require_POST
+def command_many(request: StaffRequest) -> HttpResponse:
+    """Ask the same of many sessions: of those that are ticked, or of all that the list's filters match."""
+    query = overview.ListQuery.read(request.GET)
+    command = _command(request.POST.get("verb", ""))
+    if command not in overview.BULK:
+        raise Http404
+    rows = people.visible_to(request.user)
+    if request.POST.get("which") == "all":
+        rows = query.rows(rows)
+    else:
+        rows = rows.filter(session_id__in=request.POST.getlist("session")[: overview.PAGE_SIZE])
+    asked, refused = rows.request_all(command, by=request.user.get_username())
+    broadcast.sessions_changed()
+    return _many_asked(request, query, words.asked_of_many(command, asked, refused), failed=not asked)
+
+
+def _many_asked(request: StaffRequest, query: overview.ListQuery, sentence: str, *, failed: bool) -> HttpResponse:
+    if request.htmx:
+        shown = panels.out_of_band(overview.list_panels(query, request.user))
+        notice = render_to_string("oxy/notice.html", {"sentence": sentence, "refused": failed})
+        return HttpResponse(shown + notice, status=409 if failed else 200)
+    messages.add_message(request, messages.ERROR if failed else messages.SUCCESS, sentence)
+    return redirect(f"{resolve_url('oxy-sessions')}{query.here}")
+
+
 def _list_page(request: StaffRequest, form: NewSessionForm, status: int = 200) -> HttpResponse:
-    query = panels.ListQuery.read(request.GET)
-    shown = {panel.name: panel for panel in panels.list_panels(query)}
-    context = {"panels": shown, "query": query, "form": form, **_feed(f"/ws/sessions{query.url(page=query.page)}")}
+    query = overview.ListQuery.read(request.GET)
+    shown = {panel.name: panel for panel in overview.list_panels(query, request.user)}
+    context = {
+        "panels": shown,
+        "query": query,
+        "form": form,
+        "columns": overview.COLUMNS,
+        "may_add": request.user.has_perm(people.ADD),
+        **_feed(f"/ws/sessions{query.here}"),
+    }
     return render(request, "oxy/sessions.html", context, status=status)
 
 
@@ -78,11 +129,15 @@ def _feed(url: str) -> dict[str, Any]:
     return {"feed_url": url, "clock": panels.clock(out_of_band=False)}
 
 
+def _visible(request: StaffRequest, session_id: str) -> WhatsAppSession:
+    return get_object_or_404(panels.public(people.visible_to(request.user)), session_id=session_id)
+
+
 @staff_only
 @require_GET
 def session_page(request: StaffRequest, session_id: str) -> HttpResponse:
-    session = get_object_or_404(panels.public_sessions(), session_id=session_id)
-    shown = {panel.name: panel for panel in panels.session_panels(session.pk)}
+    session = _visible(request, session_id)
+    shown = {panel.name: panel for panel in panels.session_panels(session.pk, request.user)}
     context = {"session": session, "panels": shown, **_feed(f"/ws/sessions/{session.session_id}")}
     return render(request, "oxy/session.html", context)
 
@@ -91,9 +146,9 @@ def session_page(request: StaffRequest, session_id: str) -> HttpResponse:
 @require_GET
 def confirm(request: StaffRequest, session_id: str, verb: str) -> HttpResponse:
     """Say what a command will destroy, and ask."""
-    session = get_object_or_404(panels.public_sessions(), session_id=session_id)
+    session = _visible(request, session_id)
     command = _command(verb)
-    if command not in panels.CONFIRMED:
+    if command not in panels.CONFIRMED or not people.may(request.user, command):
         raise Http404
     context = {"session": session, "verb": verb, "allowed": session.allows(command), **losses(session)}
     return render(request, "oxy/confirm.html", context)
@@ -108,12 +163,14 @@ def losses(session: WhatsAppSession) -> dict[str, int]:
     }
 
 
-@staff_only
+@needs(people.OPERATE)
 @require_POST
 def give_command(request: StaffRequest, session_id: str, verb: str) -> HttpResponse:
     """Take a command down. Answers htmx with the panels as they are now, others with a redirect."""
-    session = get_object_or_404(panels.public_sessions(), session_id=session_id)
+    session = _visible(request, session_id)
     command = _command(verb)
+    if not people.may(request.user, command):
+        return render(request, "oxy/not_allowed.html", status=403)
     arguments: dict[str, Any] = {}
     if command is Command.PAIRING_CODE:
         form = PairingCodeForm(request.POST)
@@ -152,7 +209,7 @@ def _answer(
     request: StaffRequest, session: WhatsAppSession, command: Command, sentence: str, *, refused: bool = False
 ) -> HttpResponse:
     if request.htmx:
-        parts = [panels.out_of_band(panels.session_panels(session.pk))]
+        parts = [panels.out_of_band(panels.session_panels(session.pk, request.user))]
         parts.append(render_to_string("oxy/notice.html", {"sentence": sentence, "refused": refused}))
         if command is Command.PAIRING_CODE:
             parts.append(render_to_string("oxy/phone_error.html"))  # takes an earlier complaint away

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.template.defaultfilters import filesizeformat
 from django.utils.functional import Promise
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from sessions_app import reasons
@@ -121,6 +121,27 @@ def event_facts(event: SessionEvent) -> list[tuple[str, str]]:
         for name, value in event.detail.items()
         if name != "command" and isinstance(value, str | int | float) and value != ""
     ]
+
+
+def asked_of_many(command: Command, asked: int, refused: dict[str, int]) -> str:
+    """What came of asking the same of many sessions."""
+    if not asked and not refused:
+        return gettext("Tick the sessions first.")
+    said = ngettext("“%(verb)s” was asked of %(n)d session.", "“%(verb)s” was asked of %(n)d sessions.", asked)
+    parts = [said % {"verb": COMMANDS[command], "n": asked}]
+    if refused:
+        listed = ", ".join(f"{n} × {_refused_status(status)}" for status, n in sorted(refused.items()))
+        missed = ngettext(
+            "It is not possible for %(n)d: %(listed)s.",
+            "It is not possible for %(n)d: %(listed)s.",
+            sum(refused.values()),
+        )
+        parts.append(missed % {"n": sum(refused.values()), "listed": listed})
+    return " ".join(parts)
+
+
+def _refused_status(status: str) -> str:
+    return gettext("being deleted") if status == "DELETING" else str(status_words(status).label)
 
 
 def refusal(error: NotAllowed) -> str:

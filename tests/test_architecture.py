@@ -74,7 +74,21 @@ STANDARD_LIBRARY_ONLY = {
     "sessions_app.launch",
 }
 #: What people and programs see calls model verbs; what hosts do is none of its business.
-FACES = ("admin", "api", "consumers", "forms", "panels", "routing", "templatetags", "urls", "views", "words")
+FACES = (
+    "admin",
+    "api",
+    "charts",
+    "consumers",
+    "forms",
+    "overview",
+    "panels",
+    "people",
+    "routing",
+    "templatetags",
+    "urls",
+    "views",
+    "words",
+)
 NOT_FOR_FACES = ("sessions_app.hosting", "sessions_app.engine", "sessions_app.tasks")
 
 
@@ -258,7 +272,8 @@ def functions() -> Iterator[tuple[str, int]]:
 
 
 def test_modules_are_short() -> None:
-    lines = {name_of(path): path.read_text().count("\n") for part in PRODUCT for path in (ROOT / part).rglob("*.py")}
+    paths = [path for part in PRODUCT for path in (ROOT / part).rglob("*.py") if "migrations" not in path.parts]
+    lines = {name_of(path): path.read_text().count("\n") for path in paths}
     assert {name: count for name, count in lines.items() if count > MODULE_LINES} == {}
 
 

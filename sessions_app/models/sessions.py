@@ -39,6 +39,17 @@ def new_session_id() -> str:
     return uuid.uuid4().hex[:12]
 
 
+def wish_of(command: Command) -> dict[str, Any]:
+    """What a command changes at once, whether or not a host has seen it: the desired state, which hosts act on."""
+    if command in (Command.START, Command.RESTART, Command.PAIRING_CODE):
+        return {"desired": WhatsAppSession.Desired.RUNNING}
+    if command in (Command.STOP, Command.LOGOUT):
+        return {"desired": WhatsAppSession.Desired.STOPPED}
+    if command is Command.DELETE:
+        return {"desired": WhatsAppSession.Desired.STOPPED, "deleting": True}
+    return {}
+
+
 class NotAllowed(Exception):
     """A command that this session's status does not allow; the text is for people."""
 
@@ -264,13 +275,7 @@ class WhatsAppSession(models.Model):
             raise NotAllowed(command, Status(self.status), deleting=self.deleting)
         with transaction.atomic():
             row = SessionCommand.objects.create(session=self, verb=command.value, arguments=arguments, requested_by=by)
-            changes: dict[str, Any] = {}
-            if command in (Command.START, Command.RESTART, Command.PAIRING_CODE):
-                changes["desired"] = self.Desired.RUNNING
-            elif command in (Command.STOP, Command.LOGOUT):
-                changes["desired"] = self.Desired.STOPPED
-            elif command is Command.DELETE:
-                changes |= {"desired": self.Desired.STOPPED, "deleting": True}
+            changes = wish_of(command)
             if changes:
                 WhatsAppSession.objects.filter(pk=self.pk).update(**changes, updated_at=Now())
             self.record("command", actor=by, command=command.value)

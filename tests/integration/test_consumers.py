@@ -20,7 +20,7 @@ from django.db import OperationalError, transaction
 from django.test import Client
 from django.urls import path
 
-from sessions_app import broadcast, consumers, panels
+from sessions_app import broadcast, consumers, overview, panels
 from sessions_app.lifecycle import Command, Event, Status
 from sessions_app.models import Host, WhatsAppSession
 from sessions_app.panels import Panel
@@ -271,7 +271,7 @@ async def test_a_page_of_another_session_is_not_woken(staff: User, session: What
 
 async def test_the_list_follows_every_session_and_keeps_its_filter(staff: User, session: WhatsAppSession) -> None:
     async with opened("/ws/sessions?status=CONNECTED&lang=en", staff) as page:
-        assert await page.next() == set(panels.LIST_PANELS)
+        assert await page.next() == set(overview.PANELS)
         assert "No session matches." in page.shown["list"]
         await in_database(move)(session, Event.CONNECTED)
         await page.until('data-session="shop"')

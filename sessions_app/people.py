@@ -1,0 +1,67 @@
+"""Who may do what: roles as Django groups, the permission that each command needs, and the sessions that a person may see.
+
+A viewer looks. An operator also makes sessions, pairs, starts, stops and sends. An administrator does everything. The groups are made
+by `migrate`; whoever runs an installation may change what they hold, and what is there is never changed back.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sessions_app.lifecycle import Command
+from sessions_app.models import OwnerLimit, WhatsAppSession
+
+if TYPE_CHECKING:
+    from sessions_app.querysets import SessionQuerySet
+
+VIEW = "sessions_app.view_whatsappsession"
+ADD = "sessions_app.add_whatsappsession"
+OPERATE = "sessions_app.change_whatsappsession"
+DELETE = "sessions_app.delete_whatsappsession"
+EXPORT = "sessions_app.export_whatsappsession"
+SEE_WEBHOOKS, CHANGE_WEBHOOKS = "sessions_app.view_webhook", "sessions_app.change_webhook"
+
+VIEWER, OPERATOR, ADMINISTRATOR = "viewer", "operator", "administrator"
+
+
+def permission_for(command: Command) -> str:
+    """The permission that a person needs to give a command."""
+    return DELETE if command is Command.DELETE else OPERATE
+
+
+def may(user: Any, command: Command) -> bool:
+    """Whether this person may give this command to a session that they can see."""
+    return bool(user.has_perm(permission_for(command)))
+
+
+def owners_of(user: Any) -> list[str] | None:
+    """The owners whose sessions alone this person may see; None for everybody's. Superusers are never limited."""
+    if user.is_superuser:
+        return None
+    limit = OwnerLimit.objects.filter(user=user).first()
+    return limit.names if limit else None
+
+
+def visible_to(user: Any) -> SessionQuerySet:
+    """The sessions that this person may see."""
+    owners = owners_of(user)
+    rows = WhatsAppSession.objects.all()
+    return rows if owners is None else rows.filter(owner__in=owners)
+
+
+def make_groups(**_signal: Any) -> None:
+    """Make the groups that are missing, with their permissions: after every `migrate`, when the permissions are there."""
+    from django.contrib.auth.models import Group, Permission
+
+    ours = Permission.objects.filter(content_type__app_label="sessions_app")
+    looks = ours.filter(codename__startswith="view_").exclude(codename__in=["view_ownerlimit", "view_vaultcheck"])
+    operates = ours.filter(codename__in=["add_whatsappsession", "change_whatsappsession"])
+    people = Permission.objects.filter(content_type__app_label__in=["auth", "admin"])
+    for name, held in (
+        (VIEWER, [looks]),
+        (OPERATOR, [looks, operates]),
+        (ADMINISTRATOR, [ours, people]),
+    ):
+        group, made = Group.objects.get_or_create(name=name)
+        if made:
+            group.permissions.set({permission for rows in held for permission in rows})
