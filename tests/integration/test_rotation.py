@@ -6,7 +6,9 @@ import io
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.core.management import CommandError, call_command
+from django.db import models
 
 from sessions_app import webhooks
 from sessions_app.lifecycle import Status
@@ -170,3 +172,14 @@ def test_a_dry_run_counts_and_changes_nothing(settings: Any) -> None:
 
     assert said.getvalue().split() == [old, "older", "key", str(FILLED), "values"]
     assert rotation.census() == {old: FILLED}
+
+
+def test_every_sealed_column_is_rotated() -> None:
+    sealed = {
+        (model, field.name)
+        for model in apps.get_app_config("sessions_app").get_models()
+        for field in model._meta.get_fields()
+        if isinstance(field, models.BinaryField)
+    }
+
+    assert sealed - {(VaultCheck, "sealed")} == {(column.model, column.name) for column in rotation.COLUMNS}
