@@ -13,7 +13,7 @@ from ninja import NinjaAPI
 from ninja.parser import Parser
 
 import oxy
-from sessions_app.api import commands, errors, foreign, messages, sessions, webhooks
+from sessions_app.api import commands, errors, foreign, messages, sessions, webhooks, whatsapp
 from sessions_app.api.auth import Needs
 from sessions_app.api.documents import readers_only
 from sessions_app.models import Scope
@@ -51,3 +51,4 @@ errors.register(api)
 for router in (sessions.router, commands.router, messages.router, webhooks.router):
     api.add_router("/api", router)
 api.add_router("/api/session", foreign.router)
+api.add_router("/whatsapp", whatsapp.router)
