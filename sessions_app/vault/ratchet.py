@@ -7,6 +7,7 @@ confirms it, and shows nothing. So each write is compared with the row that it r
 
 * An encryption that began from an old row is refused before its message has left, and is done again from the new one.
 * A decryption that began from an old row keeps its result, and takes the sender chain from the row.
+* A session that another one replaces stays among those that messages can still be read with, as the library means it to.
 
 A session is JSON text in the library's own form. What has another form is let through.
 """
@@ -26,15 +27,24 @@ def triggers() -> dict[str, str]:
         f"OLD.session = NEW.session OR ({overtaken} AND {_heard('NEW')} <= {_heard('OLD')})"
         f" OR ({_sent('NEW')} = {_sent('OLD')} AND {_heard('NEW')} < {_heard('OLD')})"
     )
-    chain = "'$.SessionState.SenderChain'"
+    state, chain, previous = "'$.SessionState'", "'$.SessionState.SenderChain'", "'$.PreviousStates'"
     kept = f"json_set({_json('NEW')}, {chain}, json_extract({_json('OLD')}, {chain}))"
-    keep = f"SET session = CAST({kept} AS BLOB) WHERE our_jid = NEW.our_jid AND their_id = NEW.their_id"
+    known = f"SELECT json_extract(value, '$.SenderBaseKey') FROM json_each({_json('NEW')}, {previous})"  # noqa: S608
+    replaced = f"{_base('OLD')} <> {_base('NEW')} AND {_base('OLD')} NOT IN ({known})"
+    both = f"json_insert({_json('NEW')}, '$.PreviousStates[#]', json_extract({_json('OLD')}, {state}))"
     return {
         "oxy_ratchet_refuse": f"CREATE TRIGGER oxy_ratchet_refuse BEFORE UPDATE OF session ON {TABLE}"
         f" WHEN {same_chain} BEGIN SELECT RAISE(ABORT, '{REFUSED}') WHERE {refused}; END",
         "oxy_ratchet_keep": f"CREATE TRIGGER oxy_ratchet_keep AFTER UPDATE OF session ON {TABLE}"
-        f" WHEN {same_chain} AND {overtaken} BEGIN UPDATE {TABLE} {keep}; END",
+        f" WHEN {same_chain} AND {overtaken} BEGIN {_put(kept)}; END",
+        "oxy_ratchet_replace": f"CREATE TRIGGER oxy_ratchet_replace AFTER UPDATE OF session ON {TABLE}"
+        f" WHEN {replaced} BEGIN {_put(both)}; END",
     }
+
+
+def _put(text: str) -> str:
+    """Store this as the session in place of what was just written."""
+    return f"UPDATE {TABLE} SET session = CAST({text} AS BLOB) WHERE our_jid = NEW.our_jid AND their_id = NEW.their_id"  # noqa: S608
 
 
 def _json(row: str) -> str:
@@ -46,6 +56,11 @@ def _json(row: str) -> str:
 def _sender(row: str) -> str:
     """The public key of the chain that we send on."""
     return f"json_extract({_json(row)}, '$.SessionState.SenderChain.SenderRatchetKeyPublic')"
+
+
+def _base(row: str) -> str:
+    """What a session is known by from its beginning on."""
+    return f"json_extract({_json(row)}, '$.SessionState.SenderBaseKey')"
 
 
 def _sent(row: str) -> str:

@@ -98,6 +98,26 @@ def test_every_ordinary_change_is_let_through(library, session):
     assert stored(library) == record(sent=6, heard=9)
 
 
+def test_a_session_that_another_replaces_can_still_be_read_with(library):
+    first, second = (
+        record(sent=5, heard=7, SenderBaseKey="one"),
+        record(sent=1, heard=0, chain="x", SenderBaseKey="two"),
+    )
+    put(library, first)
+    put(library, second)
+    found = json.loads(stored(library))
+    assert found["SessionState"] == json.loads(second)["SessionState"]
+    assert found["PreviousStates"] == [json.loads(first)["SessionState"]]
+
+
+def test_a_session_that_the_library_itself_put_aside_is_not_kept_twice(library):
+    first = json.loads(record(sent=5, heard=7, SenderBaseKey="one"))
+    second = json.loads(record(sent=1, heard=0, chain="x", SenderBaseKey="two"))
+    put(library, json.dumps(first).encode())
+    put(library, json.dumps({**second, "PreviousStates": [first["SessionState"]]}).encode())
+    assert len(json.loads(stored(library))["PreviousStates"]) == 1
+
+
 def test_what_was_kept_is_written_through(linked_store, library):
     put(library, record(sent=6, heard=7))
     linked_store.clear_journal(linked_store.read_changes().upto)
