@@ -17,6 +17,7 @@ from urllib.parse import parse_qs
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import InterfaceError, OperationalError
 from django.db.models import Q
@@ -26,8 +27,8 @@ from sessions_app.models import ApiToken, EventName, Scope
 
 log = logging.getLogger(__name__)
 
-#: Close codes: what was sent is no request; no token in force; its scope; no such session; nothing was asked in time.
-BAD_REQUEST, UNAUTHORIZED, MISSING_SCOPE, NOT_FOUND, TOO_LATE = 4400, 4401, 4403, 4404, 4408
+#: Close codes: what was sent is no request; no token in force; its scope; no such session; nothing was asked in time; too often.
+BAD_REQUEST, UNAUTHORIZED, MISSING_SCOPE, NOT_FOUND, TOO_LATE, RATE_LIMITED = 4400, 4401, 4403, 4404, 4408, 4429
 #: Longest message that a program may send.
 LONGEST_REQUEST = 16 * 1024
 #: The largest id that the database can compare with.
@@ -56,7 +57,7 @@ class EventConsumer(AsyncWebsocketConsumer):
     """One program's socket: it asks, hears `ready`, and then events and pings until one side ends it."""
 
     #: Seconds between two looks, however often the bell rings.
-    pause = 0.05
+    pause = 0.1
     #: Seconds without a bell after which the log is looked at all the same.
     look_every = 2.0
     #: Seconds of silence after which a ping is sent; the token is checked again then.
@@ -206,6 +207,9 @@ def _open(asked: dict[str, Any], bearer: str) -> tuple[Subscription, dict[str, A
     token = ApiToken.find(text)
     if token is None:
         raise Rejected(UNAUTHORIZED, "no valid token")
+    # A subscription counts like a request of the API; what comes by it does not.
+    if token.count_use(settings.OXY_RATE_LIMIT):
+        raise Rejected(RATE_LIMITED, "too many requests with this token")
     outbox.publish()
     newest = outbox.last_position()
     position = newest if last_id is None else min(last_id, LARGEST_ID)

@@ -82,7 +82,7 @@ def queue(wanted: Iterable[tuple[Webhook, OutboxEvent, int]]) -> list[WebhookDel
     )
     found = WebhookStream.objects.filter(webhook__in={pk for pk, __ in keys}, key__in={key for __, key in keys})
     streams = {(s.webhook_id, s.key): s for s in found.order_by("pk") if (s.webhook_id, s.key) in keys}
-    # Every one of them, whether or not it is due already: the lock is what keeps `webhooks` from finding nothing to do and
+    # Every one of them, whether or not it is due already: the lock is what keeps `delivery` from finding nothing to do and
     # putting the stream to sleep in the same moment.
     WebhookStream.objects.filter(pk__in=[stream.pk for stream in streams.values()]).update(next_attempt_at=due_now())
     return WebhookDelivery.objects.bulk_create(

@@ -13,6 +13,7 @@ from sessions_app.lifecycle import Command, Status
 from sessions_app.models import (
     PHONE_WARNINGS,
     Host,
+    IdempotentRequest,
     Message,
     NotAllowed,
     Sample,
@@ -85,16 +86,16 @@ def queue_delivery() -> None:
 
 def deliver_webhooks() -> int:
     """Deliver to webhooks what is due; how many attempts were made. Queued as events happen, and by its schedule."""
-    from sessions_app import webhooks
+    from sessions_app import delivery
 
-    return webhooks.deliver()
+    return delivery.deliver()
 
 
 def prune() -> int:
-    """Delete what nobody needs any more; how many events."""
+    """Delete what nobody needs any more: old events with their deliveries, old answers to repeated requests; how many."""
     from sessions_app import outbox
 
-    return outbox.prune()
+    return outbox.prune() + IdempotentRequest.forget_old()
 
 
 def take_sample() -> int:

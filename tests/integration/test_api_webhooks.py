@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from sessions_app import webhooks
+from sessions_app import delivery
 from sessions_app.api.webhooks import Event
 from sessions_app.models import EventName, OutboxEvent, Webhook, WebhookDelivery
 from sessions_app.models.webhooks import ALL_EVENTS, SUBSCRIBABLE
@@ -130,7 +130,7 @@ def test_deliveries_are_listed_and_sent_again(api, settings):
         webhook = made(api, url=hook.url)
         with transaction.atomic():
             OutboxEvent.write(session, EventName.SESSION_QR, {"index": 1})
-        webhooks.deliver(linger=0)
+        delivery.deliver(linger=0)
         url = f"/api/webhooks/{webhook['id']}/deliveries"
 
         first = api.get(url, accept="application/json").json()["items"][0]
@@ -141,12 +141,12 @@ def test_deliveries_are_listed_and_sent_again(api, settings):
         again = api.post(f"{url}/{first['id']}/redeliver")
         assert again.status_code == 202
         assert again.json()["event_id"] == first["event_id"]
-        webhooks.deliver(linger=0)
+        delivery.deliver(linger=0)
         assert hook.calls[0].body == hook.calls[1].body
         assert [call.headers["x-oxy-delivery"] for call in hook.calls] == [first["id"], again.json()["id"]]
 
         assert api.post(f"/api/webhooks/{webhook['id']}/test").status_code == 202
-        webhooks.deliver(linger=0)
+        delivery.deliver(linger=0)
         assert json.loads(hook.calls[2].body)["event"] == "ping"
     assert WebhookDelivery.objects.count() == 3
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from sessions_app import outbound, webhooks
+from sessions_app import delivery, outbound, webhooks
 from sessions_app.models import (
     ApiToken,
     EventName,
@@ -98,13 +98,13 @@ def test_a_receiver_takes_what_oxy_signs_once_and_nothing_else(command, session)
         webhook.save()
 
         happen(session)
-        webhooks.deliver(linger=0)
+        delivery.deliver(linger=0)
         assert example.line() == "1 session.qr shop"
 
         # The same delivery once more, as after a lost answer.
         WebhookDelivery.objects.update(status=WebhookDelivery.State.PENDING)
         webhooks.send_again(WebhookDelivery.objects.get())
-        webhooks.deliver(linger=0)
+        delivery.deliver(linger=0)
         assert WebhookDelivery.objects.get().attempts == 2
 
         body = webhooks.body_of(OutboxEvent.objects.get())
@@ -123,7 +123,7 @@ def test_a_receiver_takes_what_oxy_signs_once_and_nothing_else(command, session)
 
         webhooks.rotate(webhook)
         happen(session)
-        webhooks.deliver(linger=0)
+        delivery.deliver(linger=0)
         assert WebhookDelivery.objects.latest("pk").response_status == 401
         assert example.silent
 
@@ -161,6 +161,7 @@ def test_a_client_of_the_socket_misses_nothing_over_its_own_end_and_the_servers(
         happen(session)
         with running(command, **known) as example:
             assert [example.line(), example.line()] == ["2 session.qr shop", "3 session.qr shop"]
+            eventually(lambda: place.read_text() == "3", "the stored id")
 
     with running(command, **known) as example:  # nobody is there yet: it comes back by itself
         happen(session)

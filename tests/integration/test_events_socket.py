@@ -170,6 +170,17 @@ async def test_a_silent_socket_is_closed_with_4408(db, monkeypatch):
         assert await program.close_code() == event_socket.TOO_LATE
 
 
+async def test_subscriptions_count_against_the_rate_limit_of_the_token(token, session, settings):
+    settings.OXY_RATE_LIMIT = 2
+    async with connected(header=token) as program:
+        await program.next()
+        await program.say(last_id=0)
+        await program.next()
+        await program.say(last_id=0)
+        assert await program.close_code() == event_socket.RATE_LIMITED
+    assert (await in_database(ApiToken.objects.get)()).last_used_at is not None
+
+
 @pytest.mark.parametrize(
     "text",
     [

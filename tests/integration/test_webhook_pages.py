@@ -9,7 +9,7 @@ import pytest
 from django.db import transaction
 from django.test import Client
 
-from sessions_app import webhooks
+from sessions_app import delivery, webhooks
 from sessions_app.models import EventName, OutboxEvent, Webhook, WebhookDelivery
 from tests.pages import button_names, page, text
 from tests.receivers import receiver
@@ -101,9 +101,9 @@ def test_each_delivery_shows_its_answer_and_can_be_sent_again(staff: Client, set
         make(staff, url=hook.url)
         with transaction.atomic():
             OutboxEvent.write(session, EventName.SESSION_QR, {})
-        webhooks.deliver(linger=0)
-        delivery = WebhookDelivery.objects.get()
-        url = f"/webhooks/{delivery.webhook.code}/"
+        delivery.deliver(linger=0)
+        row = WebhookDelivery.objects.get()
+        url = f"/webhooks/{row.webhook.code}/"
 
         html = page(staff, url)
         assert "418" in text(html)
@@ -113,11 +113,11 @@ def test_each_delivery_shows_its_answer_and_can_be_sent_again(staff: Client, set
 
         hook.reply = lambda call: (200, b"", {})
         assert "Try now" in button_names(html)
-        staff.post(f"{url}deliveries/{delivery.code}/again")
-        webhooks.deliver(linger=0)
+        staff.post(f"{url}deliveries/{row.code}/again")
+        delivery.deliver(linger=0)
         assert "Send again" in button_names(page(staff, url))
-        staff.post(f"{url}deliveries/{delivery.code}/again")
-        webhooks.deliver(linger=0)
+        staff.post(f"{url}deliveries/{row.code}/again")
+        delivery.deliver(linger=0)
     assert len(hook.calls) == 3
     assert page(staff, f"{url}?status=failed").count("data-delivery") == 0
 

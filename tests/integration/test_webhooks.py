@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 from django_q.models import OrmQ
 
-from sessions_app import outbox, tasks, webhooks
+from sessions_app import delivery, outbox, tasks, webhooks
 from sessions_app.engine.events import MessageReceived
 from sessions_app.hosting import messages
 from sessions_app.lifecycle import Event, Status
@@ -68,7 +68,7 @@ def happen(session: WhatsAppSession, number: int = 1, name: EventName = EventNam
 
 def deliver() -> int:
     """What a worker does, without staying for retries."""
-    return webhooks.deliver(budget=20.0, linger=0.0)
+    return delivery.deliver(budget=20.0, linger=0.0)
 
 
 def make_due() -> None:
@@ -205,9 +205,9 @@ def test_an_event_is_posted_with_a_signature_that_the_secret_verifies(hook, sess
     expected = hmac.new(webhook.secret.encode(), parts["t"].encode() + b"." + call.body, hashlib.sha256).hexdigest()
     assert parts["v1"] == expected
     assert abs(int(parts["t"]) - time.time()) < 30
-    delivery = WebhookDelivery.objects.get()
-    assert str(delivery.code) == call.headers["x-oxy-delivery"]
-    assert (delivery.status, delivery.response_status, delivery.attempts) == (_S.DELIVERED, 204, 1)
+    row = WebhookDelivery.objects.get()
+    assert str(row.code) == call.headers["x-oxy-delivery"]
+    assert (row.status, row.response_status, row.attempts) == (_S.DELIVERED, 204, 1)
     assert WebhookStream.objects.get().next_attempt_at is None
 
 
@@ -278,10 +278,10 @@ def test_retries_keep_the_order_and_the_delivery_id(hook, session):
 
 
 def test_each_retry_waits_longer_up_to_an_hour():
-    waits = [webhooks.delay(failures) for failures in range(1, 40)]
-    assert webhooks.FIRST_RETRY * webhooks.JITTER <= waits[0] <= webhooks.FIRST_RETRY
-    assert all(wait <= webhooks.LONGEST_RETRY for wait in waits)
-    assert min(waits[12:]) >= webhooks.LONGEST_RETRY * webhooks.JITTER
+    waits = [delivery.delay(failures) for failures in range(1, 40)]
+    assert delivery.FIRST_RETRY * delivery.JITTER <= waits[0] <= delivery.FIRST_RETRY
+    assert all(wait <= delivery.LONGEST_RETRY for wait in waits)
+    assert min(waits[12:]) >= delivery.LONGEST_RETRY * delivery.JITTER
 
 
 def test_what_fails_for_a_day_is_given_up_and_the_next_one_goes_out(hook, session, caplog):
@@ -318,9 +318,9 @@ def test_nobody_listening_is_said_in_words(session):
         make_webhook(gone)
     happen(session)
     deliver()
-    delivery = WebhookDelivery.objects.get()
-    assert (delivery.status, delivery.response_status) == (_S.FAILED, None)
-    assert delivery.excerpt == "The host does not accept connections."
+    row = WebhookDelivery.objects.get()
+    assert (row.status, row.response_status) == (_S.FAILED, None)
+    assert row.excerpt == "The host does not accept connections."
 
 
 def test_without_the_setting_loopback_gets_nothing(hook, session, settings):
@@ -387,11 +387,11 @@ def test_an_event_that_happens_during_a_turn_goes_out_in_it(hook, session):
 
 
 def test_a_short_retry_is_waited_for(hook, session, monkeypatch):
-    monkeypatch.setattr(webhooks, "FIRST_RETRY", 0.3)
+    monkeypatch.setattr(delivery, "FIRST_RETRY", 0.3)
     make_webhook(hook)
     hook.reply = lambda call: (500 if len(hook.calls) == 1 else 200, b"", {})
     happen(session)
-    assert webhooks.deliver(budget=20.0, linger=2.0) == 2
+    assert delivery.deliver(budget=20.0, linger=2.0) == 2
     assert WebhookDelivery.objects.get().status == _S.DELIVERED
 
 

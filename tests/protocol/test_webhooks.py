@@ -12,7 +12,7 @@ import pytest
 from django.db import connections
 from django_q.models import OrmQ
 
-from sessions_app import webhooks
+from sessions_app import delivery, webhooks
 from sessions_app.lifecycle import Command
 from sessions_app.models import OutboxEvent, Webhook, WhatsAppSession
 from simulator import Simulator
@@ -35,7 +35,7 @@ class Worker:
         try:
             while not self._stop.wait(0.5):
                 if OrmQ.objects.all().delete()[0]:
-                    webhooks.deliver(budget=5.0, linger=0.0)
+                    delivery.deliver(budget=5.0, linger=0.0)
         finally:
             connections.close_all()
 
