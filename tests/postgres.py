@@ -50,27 +50,28 @@ def find_user() -> str | None:
 
 
 class Server:
-    """One server with one empty database, at `url`. It can be stopped and started again."""
+    """One server with one empty database, at `url`. It can be stopped and started again. `settings` replace the tests' own."""
 
-    def __init__(self) -> None:
+    def __init__(self, **settings: str) -> None:
+        self._settings = settings
         self._binaries, self._user = find_binaries(), find_user()
         sweep()
         self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
         if self._user:
             shutil.chown(self.folder, self._user)
-        password, self._port = secrets.token_hex(16), free_port()
-        self.url = f"postgres://oxy:{password}@127.0.0.1:{self._port}/oxy"
+        password, self.port = secrets.token_hex(16), free_port()
+        self.url = f"postgres://oxy:{password}@127.0.0.1:{self.port}/oxy"
         initialize(self._binaries, self._user, self.folder, password)
         self.start()
         self._ask("CREATE DATABASE oxy")
 
     def start(self) -> None:
-        self._process = start(self._binaries, self._user, self.folder, self._port)
+        self._process = start(self._binaries, self._user, self.folder, self.port, **self._settings)
         self._ask("SELECT 1")
 
-    def stop(self) -> None:
-        """Stop at once: connections are cut."""
-        self._process.send_signal(signal.SIGINT)
+    def stop(self, number: int = signal.SIGINT) -> None:
+        """Stop at once: connections are cut. SIGQUIT makes a crash of it."""
+        self._process.send_signal(number)
         self._process.wait(timeout=30)
 
     def remove(self) -> None:
@@ -131,7 +132,8 @@ def initialize(binaries: Path, user: str | None, folder: Path, password: str) ->
         sys.exit(f"tests: PostgreSQL could not be set up: {done.stderr.strip()}")
 
 
-def start(binaries: Path, user: str | None, folder: Path, port: int) -> subprocess.Popen[bytes]:
+def start(binaries: Path, user: str | None, folder: Path, port: int, **settings: str) -> subprocess.Popen[bytes]:
+    """Quick and careless, unless the settings say otherwise."""
     options = {
         "listen_addresses": "127.0.0.1",
         "port": port,
@@ -141,6 +143,7 @@ def start(binaries: Path, user: str | None, folder: Path, port: int) -> subproce
         "full_page_writes": "off",
         "shared_buffers": "32MB",
         "max_connections": 200,
+        **settings,
     }
     command = [str(binaries / "postgres"), "-D", str(folder / "data")]
     for name, value in options.items():
