@@ -46,7 +46,6 @@ ERRORS: dict[str, tuple[int, Text]] = {
     "backup-changed": (412, _("Somebody else has written to this state since. Restore it before you go on.")),
     "too-large": (413, _("The body is too large.")),
     "invalid": (422, _("A field is missing, unknown or wrong.")),
-    "bad-recipient": (422, _("This is neither a phone number nor a WhatsApp address.")),
     "bad-url": (422, _("This address cannot be called.")),
     "idempotency-key-reused": (422, _("This Idempotency-Key was used before, for another request.")),
     "rate-limited": (429, _("Too many requests with this token.")),
