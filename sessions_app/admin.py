@@ -26,6 +26,7 @@ from sessions_app.models import (
     ApiToken,
     AuthBlob,
     Backup,
+    ForeignState,
     Host,
     Message,
     NotAllowed,
@@ -376,6 +377,19 @@ class OutboxEventAdmin(MachineAdmin):
     fields = ("position", "session_code", "name", "at", "data")
     list_filter = ("name",)
     search_fields = ("session_code",)
+
+
+@admin.register(ForeignState)
+class ForeignStateAdmin(MachineAdmin):
+    """What Baileys services keep here, by name, size and time; it is deleted through the API."""
+
+    list_display = ("session_id", "owner", "file_count", "sealed_size", "created_at", "updated_at")
+    fields = list_display
+    search_fields = ("session_id", "owner")
+
+    @admin.display(description=_("size, sealed"), ordering="size")
+    def sealed_size(self, state: ForeignState) -> str:
+        return filesizeformat(state.size)
 
 
 @admin.action(description=_("Revoke"), permissions=["revoke"])

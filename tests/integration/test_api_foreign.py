@@ -268,6 +268,20 @@ def test_without_the_scope_there_is_nothing_to_be_had() -> None:
     assert Client().get("/api/session/restore?session_id=shop").status_code == 401
 
 
+def test_staff_see_what_is_stored_and_how_large_and_nothing_of_what_it_says(call: Call, admin_client: Client) -> None:
+    backup(call)
+    state = ForeignState.objects.get()
+    for page in ("/admin/sessions_app/foreignstate/", f"/admin/sessions_app/foreignstate/{state.pk}/change/"):
+        shown = admin_client.get(page).content.decode()
+        assert "shop" in shown
+        assert "bytes" in shown
+        assert "c2VjcmV0" not in shown
+        assert "creds.json" not in shown
+    answer = admin_client.post(f"/admin/sessions_app/foreignstate/{state.pk}/change/", {"session_id": "stolen"})
+    assert answer.status_code == 403
+    assert restored(call) == FILES
+
+
 # --- size --------------------------------------------------------------------------------------
 
 
