@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +14,12 @@ import pytest
 
 from simulator import Simulator
 from simulator.handset import Handset
+from tests import node
 from tests.acceptance.stack import Stack, eventually
 from tests.baileys.clients import Api, Baileys, LossyProxy, workshop
+from tests.processes import ROOT
 
+DOCUMENT = ROOT / "docs" / "baileys.md"
 Start = Callable[..., Baileys]
 
 
@@ -154,6 +160,29 @@ def test_a_state_that_could_not_be_read_is_never_taken_for_none(
     assert second.all("state") == second.all("qr") == []
     assert "OxyError" in second.log.read_text()
     assert oxy["token"] not in second.log.read_text()
+
+
+def test_the_command_in_the_documentation_moves_a_folder_to_oxy(
+    client: Start, place: Path, oxy: dict[str, str], api: Api, ana: Handset, bia: Handset, tmp_path: Path
+) -> None:
+    first = client(place, folder=str(tmp_path / "auth_info")).pair(ana)
+    talk(first, ana, bia, "before", turns=1)
+    first.stop()
+    documented = re.search(r"```sh\n(node .*?)```", DOCUMENT.read_text(), re.DOTALL)
+    assert documented
+    command = documented[1].replace("node ", f"{node.ensure().node} ", 1)
+    environment = {**os.environ, "OXY_URL": oxy["url"], "OXY_TOKEN": oxy["token"]}
+
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=30
+    )
+
+    assert done.stdout.startswith("200 "), done
+    stored = api.ask("GET", "/api/session/restore?session_id=shop")["session_data"]
+    assert stored == {file.name: file.read_text() for file in (tmp_path / "auth_info").iterdir()}
+    second = client(place, oxy=oxy | {"sessionId": "shop"})
+    second.wait("open")
+    talk(second, ana, bia, "moved", turns=2)
 
 
 def test_a_folder_of_baileys_talks_and_restarts_with_the_simulator(
