@@ -12,6 +12,7 @@ from sessions_app import broadcast
 from sessions_app.lifecycle import Command, Status
 from sessions_app.models import (
     PHONE_WARNINGS,
+    SCHEDULE,
     Host,
     IdempotentRequest,
     Message,
@@ -67,7 +68,7 @@ def back_up() -> int:
     count = 0
     for session in WhatsAppSession.objects.filter(status=Status.CONNECTED.value).exclude(pk__in=asked):
         try:
-            session.request(Command.BACKUP, by="schedule")
+            session.request(Command.BACKUP, by=SCHEDULE)
         except NotAllowed:  # it is being deleted
             continue
         count += 1

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sessions_app.hosting import reactions
 from sessions_app.lifecycle import Command, Event, Status
-from sessions_app.models import SessionCommand, WhatsAppSession
+from sessions_app.models import SCHEDULE, SessionCommand, WhatsAppSession
 from sessions_app.reasons import Reason
 
 if TYPE_CHECKING:
@@ -85,7 +85,9 @@ def _backup(runner: Runner, command: SessionCommand) -> None:
         command.finish(SessionCommand.Outcome.FAILED, "The session is not connected.")
         return
     row = runner.keeper.back_up()
-    runner.session.record("backup", actor=command.requested_by, keys=row.keys, bytes=row.bytes, differed=row.differed)
+    if row.differed or command.requested_by != SCHEDULE:
+        facts = {"keys": row.keys, "bytes": row.bytes, "differed": row.differed}
+        runner.session.record("backup", actor=command.requested_by, **facts)
     command.finish()
     runner.news()
 

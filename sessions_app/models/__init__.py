@@ -15,6 +15,7 @@ from sessions_app.models.outbox import EventCounter, EventName, OutboxEvent
 from sessions_app.models.samples import Sample
 from sessions_app.models.sessions import (
     PHONE_WARNINGS,
+    SCHEDULE,
     SYSTEM,
     WHATSAPP,
     NotAllowed,
@@ -31,6 +32,7 @@ from sessions_app.models.webhooks import DeliveryTurn, Webhook, WebhookDelivery,
 __all__ = [
     "DEFAULT_SCOPES",
     "PHONE_WARNINGS",
+    "SCHEDULE",
     "SYSTEM",
     "WHATSAPP",
     "Alert",

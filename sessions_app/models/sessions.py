@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 #: Who did it, where nobody in particular did: shown in the timeline.
-SYSTEM, WHATSAPP = "system", "whatsapp"
+SYSTEM, WHATSAPP, SCHEDULE = "system", "whatsapp", "schedule"
 #: Days without a sign of the phone, the most first, and what is said then. After 14, WhatsApp unlinks the session.
 PHONE_WARNINGS = ((12, Reason.PHONE_AWAY_LONG), (10, Reason.PHONE_AWAY))
 #: How long an outgoing message waits for its session to be connected, where nobody says.
@@ -278,7 +278,9 @@ class WhatsAppSession(models.Model):
             changes = wish_of(command)
             if changes:
                 WhatsAppSession.objects.filter(pk=self.pk).update(**changes, updated_at=Now())
-            self.record("command", actor=by, command=command.value)
+            if by != SCHEDULE:
+                # The schedule asks 720 times a day; the backups that it asks for are listed by themselves.
+                self.record("command", actor=by, command=command.value)
         for name, value in changes.items():
             setattr(self, name, value)
         return row

@@ -11,7 +11,7 @@ from django_q.models import OrmQ, Schedule
 
 from sessions_app import tasks
 from sessions_app.hosting import supervisor
-from sessions_app.lifecycle import Status
+from sessions_app.lifecycle import Command, Status
 from sessions_app.models import Host, SessionCommand, WhatsAppSession
 from sessions_app.querysets import HOST_TTL
 
@@ -113,3 +113,12 @@ def test_workers_that_start_at_once_make_each_schedule_once() -> None:
         thread.join(30)
 
     assert sorted(Schedule.objects.values_list("name", flat=True)) == sorted(tasks.SCHEDULES)
+
+
+@pytest.mark.django_db
+def test_a_scheduled_backup_leaves_the_timeline_alone_and_a_persons_does_not():
+    session = WhatsAppSession.objects.create(session_id="shop", name="Shop", status="CONNECTED")
+    tasks.back_up()
+    assert not session.events.exists()
+    session.request(Command.BACKUP, by="ana")
+    assert session.events.get().detail == {"command": "backup"}
