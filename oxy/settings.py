@@ -86,6 +86,10 @@ OXY_ENGINE_CAPACITY = read_number("OXY_ENGINE_CAPACITY", default=50)
 # Messages of one session that may wait to be sent, and requests a minute that a token may make (0: any number).
 OXY_QUEUE_LIMIT = read_number("OXY_QUEUE_LIMIT", default=1000)
 OXY_RATE_LIMIT = read_number("OXY_RATE_LIMIT", default=600)
+# Days that messages and the timeline are kept, and that a session may go without ever being linked (0: for ever).
+MESSAGE_RETENTION_DAYS = read_number("MESSAGE_RETENTION_DAYS", default=90)
+OXY_EVENT_RETENTION_DAYS = read_number("OXY_EVENT_RETENTION_DAYS", default=90)
+OXY_NEVER_PAIRED_DAYS = read_number("OXY_NEVER_PAIRED_DAYS", default=30)
 #: Whether webhooks may go to private networks and to this machine itself.
 OXY_WEBHOOK_ALLOW_PRIVATE = env.bool("OXY_WEBHOOK_ALLOW_PRIVATE", default=False)
 OXY_SIMULATOR = env.bool("OXY_SIMULATOR", default=False)

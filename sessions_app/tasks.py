@@ -14,7 +14,6 @@ from sessions_app.models import (
     PHONE_WARNINGS,
     SCHEDULE,
     Host,
-    IdempotentRequest,
     Message,
     NotAllowed,
     Sample,
@@ -92,11 +91,11 @@ def deliver_webhooks() -> int:
     return delivery.deliver()
 
 
-def prune() -> int:
-    """Delete what nobody needs any more: old events with their deliveries, old answers to repeated requests; how many."""
-    from sessions_app import outbox
+def prune() -> dict[str, int]:
+    """Delete what nobody needs any more; how many rows of what."""
+    from sessions_app import pruning
 
-    return outbox.prune() + IdempotentRequest.forget_old()
+    return pruning.prune()
 
 
 def take_sample() -> int:

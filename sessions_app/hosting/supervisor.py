@@ -23,7 +23,7 @@ from django.db.models.functions import Now
 import oxy
 from sessions_app import broadcast
 from sessions_app.engine import events as ev
-from sessions_app.hosting import lease, leftovers, neighbours, reactions, session_path
+from sessions_app.hosting import lease, leftovers, neighbours, orphans, reactions, session_path
 from sessions_app.hosting.engines import Engine, Engines
 from sessions_app.hosting.lanes import Lanes, first_line
 from sessions_app.hosting.runner import Runner
@@ -39,6 +39,8 @@ POLL = 0.25
 CLAIM_AT_ONCE = 20
 #: Between two looks for messages that wait on this disk for a host which has gone.
 LEFTOVERS_EVERY = 15.0
+#: Between two looks for live stores that nobody needs.
+SWEEP_EVERY = 3600.0
 #: All of a stop: the platform's patience is at least ten seconds.
 STOP_WITHIN = 8.0
 
@@ -143,12 +145,16 @@ class Supervisor:
                 runner.notice_outbox()
 
     _leftovers_due = 0.0
+    _sweep_due = 0.0
 
     def _take_leftovers(self) -> None:
         """After claiming, and in the same thread: a session that we take meanwhile hands in its own."""
         if time.monotonic() >= self._leftovers_due:
             self._leftovers_due = time.monotonic() + LEFTOVERS_EVERY
             leftovers.take_all(self.session_path.root, self.host, list(self.runners))
+        if time.monotonic() >= self._sweep_due:
+            self._sweep_due = time.monotonic() + SWEEP_EVERY
+            orphans.sweep(self.session_path.root, list(self.runners))
 
     def _on_engine(self, engine: Engine, event: Any) -> None:
         """On an engine's reader thread: find the runner and wake its lane; nothing else."""

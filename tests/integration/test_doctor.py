@@ -40,8 +40,9 @@ def _session_path(tmp_path: Path, settings: Any) -> None:
 
 
 @pytest.fixture
-def well() -> None:
-    """An installation with nothing to complain about."""
+def well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installation with nothing to complain about, on a machine that may be busy."""
+    monkeypatch.setattr(database, "SLOW", 500.0)
     make_host(version=oxy.__version__, capacity=10, library="neonize 0.5.2, WhatsApp 2.3000.1")
     make_session(Status.CONNECTED, session_id="fine", creds=None, last_backup_at=timezone.now())
     tasks.make_schedules()
@@ -71,7 +72,7 @@ def test_a_sound_installation_has_nothing_to_do() -> None:
 
 @pytest.mark.usefixtures("well")
 def test_the_exit_status_is_for_scripts(settings: Any) -> None:
-    assert run() == (0, run()[1])
+    assert run()[0] == 0
     settings.DEBUG = True
     assert (run()[0], run("--strict")[0]) == (0, 1)
     Schedule.objects.all().delete()
