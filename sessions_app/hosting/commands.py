@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sessions_app.hosting import reactions
 from sessions_app.lifecycle import Command, Event, Status
@@ -86,7 +86,7 @@ def _backup(runner: Runner, command: SessionCommand) -> None:
         return
     row = runner.keeper.back_up()
     if row.differed or command.requested_by != SCHEDULE:
-        facts = {"keys": row.keys, "bytes": row.bytes, "differed": row.differed}
+        facts: dict[str, Any] = {"keys": row.keys, "bytes": row.bytes, "differed": row.differed}
         runner.session.record("backup", actor=command.requested_by, **facts)
     command.finish()
     runner.news()
