@@ -16,7 +16,7 @@ PATH = Path(__file__).resolve().parent.parent / "var" / "local.env"
 
 def ensure(path: Path = PATH) -> bool:
     """Write the file, readable by its owner alone, unless it is there. Returns whether it was written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:

@@ -37,7 +37,7 @@ def read_number(name: str, *, default: int) -> int:
 
 def read_database() -> dict[str, Any]:
     """The default database: DATABASE_URL, or SQLite under var/ (options measured in docs/architecture.md)."""
-    VAR_DIR.mkdir(exist_ok=True)
+    VAR_DIR.mkdir(mode=0o700, exist_ok=True)
     url = env.str("DATABASE_URL", default="") or f"sqlite:///{VAR_DIR / 'oxy.sqlite3'}"
     if not url.startswith(("postgres://", "postgresql://", "sqlite:///")):
         refuse(
