@@ -12,29 +12,12 @@ from django.utils.translation import gettext_lazy as _
 from sessions_app import outbound
 from sessions_app.models import DEFAULT_SCOPES, EventName, Scope, Webhook, WhatsAppSession
 from sessions_app.models.webhooks import ALL_EVENTS, SUBSCRIBABLE
+from sessions_app.numbers import read_chat, read_phone
 
 if TYPE_CHECKING:
     SessionModelForm = forms.ModelForm[WhatsAppSession]
 else:
     SessionModelForm = forms.ModelForm
-
-#: What people write between the digits of a number.
-_DECORATION = re.compile(r"[\s().\-/\u2010-\u2015\u00a0]")
-
-
-def clean_phone(text: str) -> str:
-    """A phone number as digits with its country code (E.164 without the plus); raises `ValidationError` with a sentence."""
-    bare = _DECORATION.sub("", text)
-    digits = bare.removeprefix("+").removeprefix("00") if bare.startswith(("+", "00")) else bare
-    if not digits.isascii() or not digits.isdigit():
-        raise ValidationError(_("A phone number is made of digits, like +55 11 98765-0001."), code="not-digits")
-    if digits.startswith("0"):
-        raise ValidationError(_("Begin with the country code, without zeros before it, like +55."), code="no-country")
-    if len(digits) < 8:
-        raise ValidationError(_("This number is too short. Does it have its country code?"), code="too-short")
-    if len(digits) > 15:
-        raise ValidationError(_("This number is too long: no phone number has more than 15 digits."), code="too-long")
-    return digits
 
 
 class NewSessionForm(SessionModelForm):
@@ -64,7 +47,19 @@ class PairingCodeForm(forms.Form):
     phone = forms.CharField(max_length=40, error_messages={"required": _("Write the phone's number first.")})
 
     def clean_phone(self) -> str:
-        return clean_phone(self.cleaned_data["phone"])
+        return read_phone(self.cleaned_data["phone"])
+
+
+class SendForm(forms.Form):
+    """A test message."""
+
+    to = forms.CharField(label=_("To"), max_length=80, error_messages={"required": _("Write a phone number first.")})
+    text = forms.CharField(
+        label=_("Text"), max_length=4096, error_messages={"required": _("Write a text first.")}, strip=False
+    )
+
+    def clean_to(self) -> str:
+        return read_chat(self.cleaned_data["to"])
 
 
 class WebhookForm(forms.Form):

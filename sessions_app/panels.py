@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
+from django.db.models import Q
 from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.html import format_html
@@ -22,7 +23,7 @@ from django.utils.translation import gettext
 
 from sessions_app import people, qr, words
 from sessions_app.lifecycle import Command, Status
-from sessions_app.models import Host, PairingRound, SessionCommand, WhatsAppSession
+from sessions_app.models import Host, PairingRound, SessionCommand, Webhook, WhatsAppSession
 from sessions_app.querysets import SessionQuerySet
 from sessions_app.vault.crypto import Unreadable
 
@@ -30,7 +31,9 @@ from sessions_app.vault.crypto import Unreadable
 PATIENCE = timedelta(seconds=60)
 #: Commands that are asked for only after a page has said what will be lost.
 CONFIRMED = frozenset({Command.LOGOUT, Command.DELETE})
-SESSION_PANELS = ("warnings", "state", "pairing", "code", "facts", "timeline", "backups", "messages")
+SESSION_PANELS = (
+    "warnings", "state", "pairing", "code", "facts", "timeline", "backups", "messages", "send", "hooks", "danger",
+)  # fmt: skip
 
 _ORDER = (Command.START, Command.STOP, Command.RESTART, Command.BACKUP, Command.LOGOUT, Command.DELETE)
 _BEGIN = frozenset({Command.START.value, Command.RESTART.value})
@@ -135,15 +138,49 @@ def session_context(session: WhatsAppSession, user: Any) -> dict[str, Any]:
         "backups": session.backups.all()[:5],
         "chat": session.messages.all()[:20],
         "simulator_control": settings.OXY_SIMULATOR_CONTROL,
+        **_permitted(session, user),
+    }
+
+
+def _permitted(session: WhatsAppSession, user: Any) -> dict[str, Any]:
+    """What is only for some: a form to send with, addresses of webhooks, the keys as a file, and what destroys."""
+    dangers = [command.value for command in _ORDER if command in CONFIRMED and session.allows(command)]
+    dangers = [verb for verb in dangers if people.may(user, Command(verb))]
+    sees_hooks = user.has_perm(people.SEE_WEBHOOKS)
+    return {
+        "may_send": bool(session.phone) and user.has_perm(people.OPERATE),
+        "may_export": bool(session.phone) and user.has_perm(people.EXPORT),
+        "running": session.desired == WhatsAppSession.Desired.RUNNING,
+        "sees_hooks": sees_hooks,
+        # Webhooks of all sessions belong to nobody's owner: whoever is limited does not see them.
+        "hooks": Webhook.objects.filter(_tells_of(session, user))[:20] if sees_hooks else [],
+        "dangers": dangers,
+    }
+
+
+def _tells_of(session: WhatsAppSession, user: Any) -> Q:
+    mine = Q(session=session)
+    return mine if people.owners_of(user) is not None else mine | Q(session=None, session_code="")
+
+
+def losses(session: WhatsAppSession) -> dict[str, int]:
+    """How much there is to lose, by what it is."""
+    return {
+        "keys": session.blobs.count(),
+        "message_count": session.messages.count(),
+        "event_count": session.events.count(),
     }
 
 
 def _actions(session: WhatsAppSession, user: Any, *, pairs: bool) -> list[dict[str, Any]]:
     """The buttons, in order. Where codes are shown, "New round" beside them stands for start and restart."""
     return [
-        {"verb": command.value, "confirmed": command in CONFIRMED}
+        {"verb": command.value}
         for command in _ORDER
-        if session.allows(command) and people.may(user, command) and not (pairs and command.value in _BEGIN)
+        if command not in CONFIRMED
+        and session.allows(command)
+        and people.may(user, command)
+        and not (pairs and command.value in _BEGIN)
     ]
 
 

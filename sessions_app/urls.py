@@ -6,7 +6,7 @@ from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
-from sessions_app import token_views, views, webhook_views
+from sessions_app import session_views, token_views, views, webhook_views
 
 urlpatterns = [
     path("", views.session_list, name="oxy-sessions"),
@@ -18,6 +18,9 @@ urlpatterns = [
     path("logout/", LogoutView.as_view(), name="oxy-logout"),
     path("sessions/new", views.new_session, name="oxy-new"),
     path("sessions/ask", views.command_many, name="oxy-command-many"),
+    path("numbers/check", session_views.check_number, name="oxy-check-number"),
+    path("sessions/<str:session_id>/send", session_views.send_message, name="oxy-send"),
+    path("sessions/<str:session_id>/export", session_views.export, name="oxy-export"),
     path("sessions/<str:session_id>/", views.session_page, name="oxy-session"),
     path("sessions/<str:session_id>/confirm/<slug:verb>", views.confirm, name="oxy-confirm"),
     path("sessions/<str:session_id>/<slug:verb>", views.give_command, name="oxy-command"),

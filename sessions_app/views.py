@@ -129,14 +129,15 @@ def _feed(url: str) -> dict[str, Any]:
     return {"feed_url": url, "clock": panels.clock(out_of_band=False)}
 
 
-def _visible(request: StaffRequest, session_id: str) -> WhatsAppSession:
+def visible(request: StaffRequest, session_id: str) -> WhatsAppSession:
+    """The session that this person asks for; not found where they may not see it."""
     return get_object_or_404(panels.public(people.visible_to(request.user)), session_id=session_id)
 
 
 @staff_only
 @require_GET
 def session_page(request: StaffRequest, session_id: str) -> HttpResponse:
-    session = _visible(request, session_id)
+    session = visible(request, session_id)
     shown = {panel.name: panel for panel in panels.session_panels(session.pk, request.user)}
     context = {"session": session, "panels": shown, **_feed(f"/ws/sessions/{session.session_id}")}
     return render(request, "oxy/session.html", context)
@@ -146,28 +147,19 @@ def session_page(request: StaffRequest, session_id: str) -> HttpResponse:
 @require_GET
 def confirm(request: StaffRequest, session_id: str, verb: str) -> HttpResponse:
     """Say what a command will destroy, and ask."""
-    session = _visible(request, session_id)
+    session = visible(request, session_id)
     command = _command(verb)
     if command not in panels.CONFIRMED or not people.may(request.user, command):
         raise Http404
-    context = {"session": session, "verb": verb, "allowed": session.allows(command), **losses(session)}
+    context = {"session": session, "verb": verb, "allowed": session.allows(command), **panels.losses(session)}
     return render(request, "oxy/confirm.html", context)
-
-
-def losses(session: WhatsAppSession) -> dict[str, int]:
-    """How much there is to lose, by what it is."""
-    return {
-        "keys": session.blobs.count(),
-        "message_count": session.messages.count(),
-        "event_count": session.events.count(),
-    }
 
 
 @needs(people.OPERATE)
 @require_POST
 def give_command(request: StaffRequest, session_id: str, verb: str) -> HttpResponse:
     """Take a command down. Answers htmx with the panels as they are now, others with a redirect."""
-    session = _visible(request, session_id)
+    session = visible(request, session_id)
     command = _command(verb)
     if not people.may(request.user, command):
         return render(request, "oxy/not_allowed.html", status=403)

@@ -77,7 +77,18 @@ _KINDS: dict[str, Text] = {
     "message": _("Message"),
     "recovery": _("Connected again"),
     "phone": _("Phone"),
+    "export": _("Keys downloaded, encrypted"),
+    "link": _("Pairing link"),
+    "expected": _("Expected number"),
 }
+
+#: What a host says about the working file that it began with (hosting/keeper.py).
+_SOURCES: dict[str, Text] = {
+    "file": _("The working file on this worker's disk was up to date, and is used."),
+    "vault": _("The working file was rebuilt from the stored copy."),
+    "new": _("An empty working file was made: no phone is linked yet."),
+}
+_STALE: Text = _("Signal sessions that may be stale were dropped, so that no message is lost in silence.")
 
 
 def status_words(status: str) -> StatusWords:
@@ -114,12 +125,25 @@ def event_title(event: SessionEvent) -> Text:
     return _KINDS.get(event.kind, event.kind)
 
 
+def event_sentence(event: SessionEvent) -> str:
+    """Why, or what it means, in the reader's language."""
+    if not _is_source(event):
+        return sentence(event.reason)
+    stale = "stale" in str(event.detail.get("why", ""))
+    return " ".join(str(part) for part in (_SOURCES[event.detail["source"]], _STALE if stale else "") if part)
+
+
+def _is_source(event: SessionEvent) -> bool:
+    return event.kind == "vault" and event.detail.get("source") in _SOURCES
+
+
 def event_facts(event: SessionEvent) -> list[tuple[str, str]]:
     """What else the entry says: the plain values of its detail, by name."""
+    told = {"command", *(("source", "why") if _is_source(event) else ())}
     return [
         (name.replace("_", " "), filesizeformat(value) if name == "bytes" else str(value))
         for name, value in event.detail.items()
-        if name != "command" and isinstance(value, str | int | float) and value != ""
+        if name not in told and isinstance(value, str | int | float) and value != ""
     ]
 
 

@@ -11,7 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
-from sessions_app import words
+from sessions_app import numbers, words
 from sessions_app.lifecycle import Command
 
 register = template.Library()
@@ -19,6 +19,7 @@ register.filter("sentence", words.sentence)
 register.filter("next_step", words.next_step)
 register.filter("actor", words.actor)
 register.filter("event_title", words.event_title)
+register.filter("event_sentence", words.event_sentence)
 register.filter("event_facts", words.event_facts)
 
 
@@ -58,6 +59,14 @@ def when(moment: datetime | None) -> SafeString:
     )
 
 
+@register.simple_tag
+def ticks(message: Any) -> SafeString:
+    """How far an outgoing message has come: WhatsApp's ticks, and the word for them."""
+    name = {"queued": "waiting", "sending": "waiting", "failed": "failed", "sent": "tick"}.get(message.status, "ticks")
+    tone = {"read": " ticks-read", "failed": " ticks-failed"}.get(message.status, "")
+    return format_html('<span class="ticks{}">{} {}</span>', tone, icon(name), message.get_status_display())
+
+
 @register.filter
 def milliseconds(moment: datetime | None) -> str:
     """A time as Unix milliseconds, for scripts."""
@@ -66,8 +75,8 @@ def milliseconds(moment: datetime | None) -> str:
 
 @register.filter
 def number(digits: str) -> str:
-    """A phone number as people write it: +digits."""
-    return f"+{digits.lstrip('+')}" if digits else ""
+    """A phone number as its country writes it."""
+    return numbers.pretty(digits.lstrip("+")) if digits else ""
 
 
 @register.filter

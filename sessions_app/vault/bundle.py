@@ -12,9 +12,10 @@ import json
 from dataclasses import dataclass, field
 
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from sessions_app.models import WhatsAppSession
-from sessions_app.vault import crypto
+from sessions_app.vault import crypto, store
 from sessions_app.vault.live_store import Snapshot
 
 FORMAT, VERSION = "oxy-session", 1
@@ -31,6 +32,22 @@ class Bundle:
     name: str
     owner: str
     snapshot: Snapshot = field(repr=False)
+
+
+class NotExportable(Exception):
+    """A session that cannot be exported now; the text is for people."""
+
+
+def export(session: WhatsAppSession) -> tuple[bytes, int]:
+    """The file of a session that is stopped, and the number of its keys; raises `NotExportable`."""
+    if session.desired == WhatsAppSession.Desired.RUNNING:
+        raise NotExportable(_("The session is running. Stop it first: two copies must never run at the same time."))
+    found = store.load(session)
+    if isinstance(found, store.Unreadable):
+        raise NotExportable(found.sentence)
+    if isinstance(found, store.Absent):
+        raise NotExportable(_("No phone is linked to this session: there is nothing to export."))
+    return write(session, found.snapshot), len(found.snapshot.values)
 
 
 def write(session: WhatsAppSession, snapshot: Snapshot) -> bytes:

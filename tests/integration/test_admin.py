@@ -215,7 +215,7 @@ def test_what_is_no_verb_of_admin_is_not_found(staff: Client) -> None:
 def test_logging_out_says_what_is_lost_before_it_is_done(staff: Client) -> None:
     session = make_session(Status.CONNECTED, phone="5511987650001")
     html = page(staff, f"{LIST}{session.pk}/ask/logout/")
-    assert "Their credentials and keys are lost for good" in html and "+5511987650001" in html
+    assert "Their credentials and keys are lost for good" in html and "+55 11 98765-0001" in html
 
 
 def test_a_session_is_never_deleted_as_a_row(staff: Client) -> None:

@@ -175,7 +175,7 @@ async def test_a_change_in_a_hosts_thread_reaches_an_open_page(staff: User, sess
     async with opened("/ws/sessions/shop", staff) as page:
         await page.next()
         await asyncio.to_thread(in_own_connection, move, session, Event.CONNECTED)
-        assert await page.next() == {"state", "timeline"}
+        assert await page.next() == {"state", "timeline", "danger"}
         assert 'data-status="CONNECTED"' in page.shown["state"]
 
 

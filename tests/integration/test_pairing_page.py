@@ -10,8 +10,8 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from sessions_app.forms import clean_phone
 from sessions_app.lifecycle import Command, Status
+from sessions_app.numbers import clean_phone
 from sessions_app.vault import crypto
 from tests.pages import button_names, session_page, tag
 from tests.rows import make_round, make_session, make_staff
@@ -95,7 +95,7 @@ def test_a_pairing_code_is_shown_with_the_phone_it_is_for(staff: Client) -> None
     make_round(session, sealed_pairing_code=sealed, pairing_code_phone="5511987650001")
     html = session_page(staff, session)
     assert re.search(r'id="pairing-code"[^>]*>ABCD-1234<', html)
-    assert "on the phone +5511987650001" in html
+    assert "on the phone +55 11 98765-0001" in html
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,15 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.test import Client
 from django.utils import timezone
 
 from sessions_app.models import WhatsAppSession
 from sessions_app.vault import bundle, store
 from sessions_app.vault.live_store import LiveStore
 from tests.integration import library
+from tests.pages import button_names, page
+from tests.rows import make_staff
 
 pytest_plugins = ["tests.integration.live_stores"]
 pytestmark = pytest.mark.django_db
@@ -161,3 +164,20 @@ def test_a_file_with_another_session_id_does_not_open(exported: Path) -> None:
 
     with pytest.raises(bundle.BadBundle, match="damaged"):
         bundle.read(json.dumps({**record, "session_id": "s2"}).encode())
+
+
+# --- in the console ---------------------------------------------------------------------
+
+
+def test_staff_download_what_import_reads_and_the_timeline_says_who(
+    client: Client, session: WhatsAppSession, linked_store: LiveStore
+) -> None:
+    client.force_login(make_staff())
+    assert "Download" in button_names(page(client, "/sessions/s1/export"))
+
+    response = client.post("/sessions/s1/export")
+
+    assert bundle.read(response.content).snapshot == linked_store.snapshot()
+    assert 'filename="s1.oxy-session.json"' in response["Content-Disposition"]
+    event = session.events.get(kind="export")
+    assert (event.actor, event.detail["bytes"]) == ("ana", len(response.content))

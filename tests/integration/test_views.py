@@ -92,7 +92,7 @@ def test_the_list_shows_what_identifies_a_session(staff: Client) -> None:
     host = make_host(name="worker-7")
     make_session(Status.WAITING, phone="5511987650001", lease_host=host, reason="whatsapp-unreachable")
     shown = text(page(staff, "/"))
-    for expected in ("Waiting", "Shop", "+5511987650001", "Ana", "worker-7", "WhatsApp could not be reached."):
+    for expected in ("Waiting", "Shop", "+55 11 98765-0001", "Ana", "worker-7", "WhatsApp could not be reached."):
         assert expected in shown
 
 
@@ -189,7 +189,7 @@ def test_an_unknown_reason_does_not_break_a_page(staff: Client) -> None:
 
 def test_a_page_shows_who_is_connected(staff: Client) -> None:
     html = session_page(staff, make_session(phone="5511987650001", push_name="Loja da Ana"))
-    assert re.search(r'id="phone"[^>]*>\+5511987650001<', html)
+    assert re.search(r'id="phone"[^>]*>\+55 11 98765-0001<', html)
     assert re.search(r'id="push-name"[^>]*>Loja da Ana<', html)
 
 
@@ -215,7 +215,7 @@ def test_messages_and_backups_are_listed(staff: Client) -> None:
     )
     Backup.objects.create(session=session, keys=3, bytes=2048, duration_ms=7, differed=1)
     shown = text(session_page(staff, session))
-    for expected in ("bom dia", "from +5511987650002", "olá", "failed: The connection is open", "1 key differed"):
+    for expected in ("bom dia", "from +55 11 98765-0002", "olá", "failed", ": The connection is open", "1 key differed"):
         assert expected in shown
 
 
@@ -234,7 +234,7 @@ def test_a_page_costs_a_constant_number_of_queries(
 ) -> None:
     session = make_session()
     session_page(staff, session)
-    with django_assert_num_queries(9) as few:
+    with django_assert_num_queries(10) as few:
         session_page(staff, session)
     for _ in range(20):
         session.record("status", status="WAITING", reason="connection-cut")
@@ -296,7 +296,7 @@ def test_what_destroys_is_asked_for_with_what_will_be_lost(staff: Client, verb: 
     Message.objects.create(session=session, direction="in", chat="x", text="y", status="received")
     html = page(staff, f"/sessions/{session.session_id}/confirm/{verb}")
     assert button in button_names(html)
-    assert "+5511987650001" in html
+    assert "+55 11 98765-0001" in html
     assert "the credentials and 1 key" in html
     assert ("1 message" in html) == (verb == "delete")
 

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from sessions_app.models import WhatsAppSession
-from sessions_app.vault import bundle, store
+from sessions_app.vault import bundle
 
 
 class Command(BaseCommand):
@@ -27,15 +27,12 @@ class Command(BaseCommand):
             session = WhatsAppSession.objects.get(session_id=session_id)
         except WhatsAppSession.DoesNotExist:
             raise CommandError(f"There is no session {session_id}.") from None
-        if session.desired == WhatsAppSession.Desired.RUNNING:
-            raise CommandError("The session is running. Stop it first: two copies must never run at the same time.")
-        found = store.load(session)
-        if isinstance(found, store.Unreadable):
-            raise CommandError(found.sentence)
-        if isinstance(found, store.Absent):
-            raise CommandError("No phone is linked to this session: there is nothing to export.")
-        _write_new(file, bundle.write(session, found.snapshot))
-        self.stdout.write(f"Exported {len(found.snapshot.values)} keys of {session_id} to {file}.")
+        try:
+            data, count = bundle.export(session)
+        except bundle.NotExportable as error:
+            raise CommandError(str(error)) from None
+        _write_new(file, data)
+        self.stdout.write(f"Exported {count} keys of {session_id} to {file}.")
 
 
 def _write_new(file: Path, data: bytes) -> None:
