@@ -83,6 +83,7 @@ def receiver() -> Iterator[Receiver]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     server.block_on_close = False
+    server.handle_error = lambda *arguments: None  # type: ignore[method-assign]  # a caller that was killed in the middle
     server.receiver = Receiver(server.server_port)  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
