@@ -48,6 +48,7 @@ class Reason(StrEnum):
     CLIENT_OUTDATED = "client-outdated"
     OUTCOME_UNKNOWN = "outcome-unknown"
     SEND_REFUSED = "send-refused"
+    UNREADABLE = "unreadable"
     QUEUE_EXPIRED = "queue-expired"
 
 
@@ -157,6 +158,10 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.SEND_REFUSED: Explanation(
         "WhatsApp, or its library, refused to send this message.", "Check the recipient's number, then send it again."
+    ),
+    Reason.UNREADABLE: Explanation(
+        "A device of the recipient could not read this message, and it could not be repeated for that device.",
+        "Send it again.",
     ),
     Reason.QUEUE_EXPIRED: Explanation(
         "The session was not connected in the time that this message could wait, so it was not sent.",

@@ -159,7 +159,11 @@ class Client:
                 device_name=self._command.device_name,
                 proxy_url=self._command.proxy_url,
                 handlers=Handlers(
-                    qr=self._on_qr, round_ended=self._on_round_ended, event=self._on_event, dropped=self._on_dropped
+                    qr=self._on_qr,
+                    round_ended=self._on_round_ended,
+                    event=self._on_event,
+                    dropped=self._on_dropped,
+                    not_resent=self._on_not_resent,
                 ),
             )
         except StoreBusy as busy:
@@ -312,6 +316,17 @@ class Client:
                 message_id=message_id,
                 chat=without_device(chat),
                 sender=without_device(sender),
+            )
+        )
+
+    def _on_not_resent(self, message_id: str, receiver: str) -> None:
+        self._append(
+            events.ResendFailed(
+                session=self.session,
+                epoch=self.epoch,
+                at=time.time(),
+                message_id=message_id,
+                receiver=without_device(receiver),
             )
         )
 

@@ -323,6 +323,17 @@ class ReceiptReceived(SpoolEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ResendFailed(SpoolEvent):
+    """A device of the recipient could not read a message of ours and asked for it again, and the library could not send it again.
+
+    `receiver` is that device's account, a JID without device: our own, where it was the copy for another device of ours.
+    """
+
+    message_id: str
+    receiver: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class UnknownHappened(SpoolEvent):
     """Something the engine does not translate: its type's name, for the log."""
 

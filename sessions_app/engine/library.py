@@ -74,6 +74,8 @@ class Handlers:
     event: Callable[[int, bytes], None]
     #: The id of a message, its sender and its chat: it came again, after a crash had cut off its first coming.
     dropped: Callable[[str, str, str], None]
+    #: The id of a message of ours and who could not read it: it was asked for again, and could not be sent again.
+    not_resent: Callable[[str, str], None]
 
 
 class Library:
@@ -238,6 +240,8 @@ class Library:
         handlers = self._handlers.get(uuid)
         if handlers and (match := _DROPPED.match(entry.Message)):
             handlers.dropped(match["id"], match["sender"], match["chat"] or match["sender"])
+        elif handlers and (match := _NOT_RESENT.match(entry.Message)):
+            handlers.not_resent(match["id"], match["receiver"])
 
 
 def store_name(path: str) -> bytes:
@@ -255,6 +259,8 @@ _CREDENTIALS = re.compile(r"//[^/@\s]*@")
 _STANZA = re.compile(r"<.*", re.DOTALL)
 #: whatsmeow, `message.go`, where it meets ErrOldCounter; the source is "SENDER" or "SENDER in CHAT".
 _DROPPED = re.compile(r"Ignoring message (?P<id>\S+) from (?P<sender>\S+?)(?: in (?P<chat>\S+))?: .*old counter")
+#: whatsmeow, `retry.go`, where a retry receipt cannot be answered.
+_NOT_RESENT = re.compile(r"Failed to handle retry receipt for \S+?/(?P<id>\S+) from (?P<receiver>\S+?): ")
 
 
 def redact(text: str) -> str:

@@ -271,6 +271,13 @@ def _undecryptable(runner: Runner, event: ev.MessageUndecryptable) -> None:
     messages.record_unreadable(runner.session, event)
 
 
+def _resend_failed(runner: Runner, event: ev.ResendFailed) -> None:
+    # A copy for another device of our own account is nothing that the recipient lacks.
+    own = {runner.session.phone, runner.session.lid.split("@")[0].split(":")[0]}
+    if phone_of(event.receiver) not in own:
+        runner.outbox.on_unreadable(event.message_id)
+
+
 def _nothing(runner: Runner, event: object) -> None:
     """Known, and nothing to do."""
 
@@ -297,4 +304,5 @@ _REACTIONS: dict[type, Callable[[Runner, Any], None]] = {
     ev.TemporarilyBanned: _banned,
     ev.ClientOutdated: _outdated,
     ev.MessageUndecryptable: _undecryptable,
+    ev.ResendFailed: _resend_failed,
 }

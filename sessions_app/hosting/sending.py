@@ -77,6 +77,14 @@ class Outbox:
             while len(self._early) > EARLY_RECEIPTS:
                 self._early.popitem(last=False)
 
+    def on_unreadable(self, message_id: str) -> None:
+        """A device of the recipient could not read it, and cannot be helped any more: what was called sent is not."""
+        believed = self._runner.session.messages.filter(
+            direction="out", message_id=message_id, status__in=(_S.SENT, _S.DELIVERED)
+        )
+        messages.move(self._runner.session, believed, status=_S.FAILED, reason=Reason.UNREADABLE.value)
+        self._runner.news()
+
     def give_up_interrupted(self) -> None:
         """End the sends that an engine, a host or a stop interrupted: nobody can say any more whether they went out."""
         self._in_flight.clear()

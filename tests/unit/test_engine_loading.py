@@ -109,7 +109,8 @@ CALLED_LATE = """
 import ctypes, gc, os
 from sessions_app.engine.library import Handlers, Library
 library, heard = Library(os.environ), []
-handlers = Handlers(qr=heard.append, round_ended=heard.append, event=lambda *a: heard.append(a), dropped=lambda *a: heard.append(a))
+note = lambda *arguments: heard.append(arguments)
+handlers = Handlers(qr=note, round_ended=note, event=note, dropped=note, not_resent=note)
 addresses = []
 
 def returns_at_once(*arguments):

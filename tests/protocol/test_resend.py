@@ -1,0 +1,56 @@
+"""A message that the recipient cannot read, when nobody remembers it any more: it is not called delivered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sessions_app.lifecycle import Status
+from sessions_app.models import Message, WhatsAppSession
+from simulator import Handset, Simulator
+from tests.protocol.hosts import RunningHost, eventually, pair, running_host, wait_for_status
+
+pytestmark = pytest.mark.django_db(transaction=True)
+ANA, BIA = "5511987650001", "5511987650002"
+
+
+@pytest.fixture
+def sim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
+    with Simulator(state_dir=tmp_path / "simulator") as running:
+        for name, value in running.environment.items():
+            monkeypatch.setenv(name, value)
+        yield running
+
+
+@pytest.fixture
+def host(sim: Simulator, tmp_path: Path) -> Iterator[RunningHost]:
+    with running_host(tmp_path / "stores") as running:
+        yield running
+
+
+def forget_sessions(sim: Simulator, phone: Handset) -> None:
+    """The phone can read nothing any more that was encrypted for it."""
+    sim.call(sim.world.phones[phone.number].signal.sessions.clear)
+
+
+def test_a_message_that_cannot_be_read_nor_repeated_is_said_to_have_failed(sim, host):
+    bia = sim.phone(BIA, name="Bia")
+    shop = pair(WhatsAppSession.objects.create(session_id="shop", name="Shop"), sim.phone(ANA, name="Ana"))
+    shop.send_text(BIA, "first", by="tester")
+    bia.wait_for_text("first")
+    bia.send_text(ANA, "yes?")
+    eventually(lambda: Message.objects.filter(direction="in").exists(), "an answer: the session is confirmed")
+    bia.go_offline()
+    sent = shop.send_text(BIA, "second", by="tester")
+    eventually(lambda: Message.objects.filter(pk=sent.pk, status="sent").exists(), "the second message on its way")
+
+    host.kill_engines()
+    wait_for_status(shop, Status.WAITING)
+    wait_for_status(shop, Status.CONNECTED)
+    forget_sessions(sim, bia)
+    bia.go_online()
+
+    eventually(lambda: Message.objects.filter(pk=sent.pk, status="failed").exists(), "the second message failed")
+    assert Message.objects.get(pk=sent.pk).reason == "unreadable"
