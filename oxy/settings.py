@@ -90,6 +90,8 @@ OXY_RATE_LIMIT = read_number("OXY_RATE_LIMIT", default=600)
 MESSAGE_RETENTION_DAYS = read_number("MESSAGE_RETENTION_DAYS", default=90)
 OXY_EVENT_RETENTION_DAYS = read_number("OXY_EVENT_RETENTION_DAYS", default=90)
 OXY_NEVER_PAIRED_DAYS = read_number("OXY_NEVER_PAIRED_DAYS", default=30)
+#: What Prometheus has to send as its bearer token; "" leaves `/metrics` to API tokens with the scope `read`.
+OXY_METRICS_TOKEN = env.str("OXY_METRICS_TOKEN", default="")
 #: Whether webhooks may go to private networks and to this machine itself.
 OXY_WEBHOOK_ALLOW_PRIVATE = env.bool("OXY_WEBHOOK_ALLOW_PRIVATE", default=False)
 OXY_SIMULATOR = env.bool("OXY_SIMULATOR", default=False)

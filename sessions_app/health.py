@@ -1,4 +1,4 @@
-"""`/healthz` and `/readyz`, for whatever watches the process.
+"""`/healthz`, `/readyz` and `/metrics`, for whatever watches the process.
 
 They are answered by a middleware before all others: a platform asks under names and addresses of its own (a pod's address,
 healthcheck.railway.app), which ALLOWED_HOSTS does not know, and nothing that is wrong with sessions or users may make a living
@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.translation import gettext
 
 import oxy
+from sessions_app import metrics
 from sessions_app.models import Host
 
 
@@ -24,20 +25,20 @@ class Health:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        answer = {"/healthz": alive, "/readyz": ready}.get(request.path)
+        answer = {"/healthz": alive, "/readyz": ready, "/metrics": metrics.answer}.get(request.path)
         if answer is None or request.method not in ("GET", "HEAD"):
             return self.get_response(request)
-        response = answer()
+        response = answer(request)
         response["Cache-Control"] = "no-store"
         return response
 
 
-def alive() -> HttpResponse:
+def alive(request: HttpRequest) -> HttpResponse:
     """200 while the process answers at all; it asks nobody else."""
     return JsonResponse({"status": "alive", "version": oxy.__version__})
 
 
-def ready() -> HttpResponse:
+def ready(request: HttpRequest) -> HttpResponse:
     """200 where the database answers and a host beats; else 503 with what is missing."""
     missing = _missing()
     if not missing:

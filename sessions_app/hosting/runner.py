@@ -89,6 +89,7 @@ class Runner:
 
     def notice_journal(self) -> None:
         self.journal_grew = True
+        self.services.gauges.noticed(self.lane_key)
         self.services.lanes.wake(self)
 
     def notice_spool(self) -> None:
@@ -187,6 +188,7 @@ class Runner:
         except (OperationalError, InterfaceError):
             self.journal_grew = True
             raise
+        self.services.gauges.written(self.lane_key)
         if self.keeper.push_name != self.session.push_name:
             self.session.push_name = self.keeper.push_name
             WhatsAppSession.objects.filter(pk=self.session.pk).update(push_name=self.keeper.push_name)

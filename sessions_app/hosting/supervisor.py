@@ -23,7 +23,7 @@ from django.db.models.functions import Now
 import oxy
 from sessions_app import broadcast
 from sessions_app.engine import events as ev
-from sessions_app.hosting import lease, leftovers, neighbours, orphans, reactions, session_path
+from sessions_app.hosting import gauges, lease, leftovers, neighbours, orphans, reactions, session_path
 from sessions_app.hosting.engines import Engine, Engines
 from sessions_app.hosting.lanes import Lanes, first_line
 from sessions_app.hosting.runner import Runner
@@ -79,6 +79,7 @@ class Supervisor:
         self.lanes = Lanes(2 if connection.vendor == "sqlite" else 4)
         self.engines = Engines(self._on_engine, capacity=settings.OXY_ENGINE_CAPACITY)
         self.watcher = Watcher()
+        self.gauges = gauges.Gauges()
         self._beat_thread = threading.Thread(target=self._beat_on, name="beat", daemon=True)
 
     def run(self, stop: Stop) -> None:
@@ -109,6 +110,7 @@ class Supervisor:
         with self._lock:
             if self.runners.get(runner.lane_key) is runner:
                 del self.runners[runner.lane_key]
+        self.gauges.forget(runner.lane_key)
 
     # --- claiming and commands ----------------------------------------------------
 
@@ -211,7 +213,14 @@ class Supervisor:
         for pk in runners.keys() - held:
             if not runners[pk].finished:
                 runners[pk].lose_lease()
-        Host.objects.filter(pk=self.host.pk).update(beat_at=Now(), library=self._library)
+        engines = self.engines.all
+        Host.objects.filter(pk=self.host.pk).update(
+            beat_at=Now(),
+            library=self._library,
+            engines=len(engines),
+            engine_bytes=gauges.memory(engine.pid for engine in engines),
+            lag_ms=self.gauges.lag_ms(),
+        )
         neighbours.bury_the_dead(self.host)
 
     def _guarded(self, action: Callable[[], None]) -> None:
