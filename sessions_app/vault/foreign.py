@@ -49,11 +49,12 @@ def replace(owner: str, session_id: str, files: Mapping[str, str], seen: datetim
     if not files:
         raise Refused(_("There are no files in it. An empty backup would erase the stored one: delete that instead."))
     _check(session_id, files)
-    sealed = _seal(owner, session_id, files)
     with transaction.atomic():
         state = _locked(owner, session_id, seen) if seen else _made(owner, session_id)
-        _delete(state, set(state.files.values_list("name", flat=True)) - sealed.keys())
-        _write(state, sealed)
+        known = _known(state)
+        _delete(state, known.keys() - files.keys())
+        # Services send everything every few minutes, and little of it has changed.
+        _write(state, _seal(owner, session_id, {name: text for name, text in files.items() if known.get(name) != text}))
         return _counted(state)
 
 
@@ -127,6 +128,19 @@ def place_of(owner: str, session_id: str) -> str:
     """What the sealed files of a state are bound to."""
     # A session id has no slash, so the last one always parts owner and id.
     return f"foreign/{owner}/{session_id}"
+
+
+def _known(state: ForeignState) -> dict[str, str | None]:
+    """What is stored, by name; None for what cannot be opened."""
+    place = place_of(state.owner, state.session_id)
+    return {name: _try_unseal(bytes(sealed), place, name) for name, sealed in state.files.values_list("name", "sealed")}
+
+
+def _try_unseal(sealed: bytes, place: str, name: str) -> str | None:
+    try:
+        return crypto.unseal(sealed, place, name).decode()
+    except crypto.Unreadable:
+        return None
 
 
 def _made(owner: str, session_id: str) -> ForeignState:
