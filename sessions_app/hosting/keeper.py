@@ -7,8 +7,8 @@ Which live store is used, and why, in the order that is tried:
    start: nobody else has run the session since, so the file is at least as new as the vault. It is used, and what its journal
    still holds is written through.
 3. The vault has credentials, and the file is absent, older, or broken: it is rebuilt from the vault. Unless the last holder ended
-   cleanly and the session has not run since, Signal sessions that may be stale are dropped from it (docs/durability.md): a stale
-   one loses messages in silence.
+   cleanly and the session has not run since, Signal sessions in it may be stale, and would lose messages in silence: they are moved
+   on, or dropped where the vault may be older than a moment (docs/durability.md).
 4. The vault has none, but the file has, was run under the epoch before ours, and a round was on: a phone had just been linked when
    the last host died. The file is saved to the vault and used.
 5. Neither has credentials: a fresh file, and a pairing round.
@@ -20,6 +20,7 @@ import logging
 import shutil
 import sqlite3
 import time
+from datetime import timedelta
 from pathlib import Path
 
 from django.db.models.functions import Now
@@ -37,6 +38,8 @@ log = logging.getLogger(__name__)
 STORE_NAME, SPOOL_NAME = "store.db", "spool"
 #: How many keys one write-through transaction carries at most.
 BATCH = 2000
+#: A lease that ended longer ago than this was lost by no host that just died.
+RECENT = timedelta(minutes=2)
 #: Names of differing keys that a backup's row keeps.
 NAMED = 20
 
@@ -167,9 +170,26 @@ class Keeper:
         self.close()
         live = self._rebuild(snapshot)
         if not self._vault_is_complete:
-            live.forget_signal_sessions()
+            problem += "; " + self._renew_signal_sessions(live)
         self._store, self._rebuilt = live, True
-        self._say("vault", problem + ("" if self._vault_is_complete else "; stale Signal sessions dropped"))
+        self._say("vault", problem)
+
+    def _renew_signal_sessions(self, live: LiveStore) -> str:
+        """See to it that no number of a Signal session is used twice; returns how, for the timeline."""
+        if self._vault_is_recent():
+            live.advance_signal_sessions()
+            return "stale Signal sessions moved on"
+        live.forget_signal_sessions()
+        return "stale Signal sessions dropped"
+
+    def _vault_is_recent(self) -> bool:
+        """Whether the last holder had the session until a moment ago: then the vault lacks no more than its last messages.
+
+        Otherwise the database itself may be a restored copy, and nobody knows how much was sent since that was made.
+        """
+        until = self.lease.previous_until
+        row = WhatsAppSession.objects.filter(pk=self.session.pk).annotate(now=Now())
+        return until is not None and row.filter(now__lt=until + RECENT).exists()
 
     def flush_leftovers(self) -> None:
         """Write through what the journal of a found file holds, unless that is the deletion of the device itself."""

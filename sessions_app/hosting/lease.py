@@ -35,6 +35,8 @@ class Lease:
     clean: bool
     #: On the monotonic clock: no later than the moment from which it lasts.
     since: float = 0.0
+    #: Until when the previous holder had it, on the database's clock; None where it gave it back.
+    previous_until: datetime | None = None
 
 
 def engine_holds() -> float:
@@ -68,7 +70,8 @@ def acquire(session: WhatsAppSession, host: Host, *, now: Any = None) -> Lease |
     )
     if not taken:
         return None
-    return Lease(session.pk, session.lease_epoch + 1, session.lease_epoch, session.lease_clean, since)
+    previous = (session.lease_epoch, session.lease_clean)
+    return Lease(session.pk, session.lease_epoch + 1, *previous, since, session.lease_until)
 
 
 def renew(host: Host, session_pks: Collection[int], *, now: Any = None) -> set[int]:

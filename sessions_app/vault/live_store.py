@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import quote as quote_url
 
 from sessions_app.vault import creds, journal, keys, rows
+from sessions_app.vault.advance import advance
 from sessions_app.vault.rows import BadSnapshot
 
 #: How long a write of ours waits for one of the library's.
@@ -187,15 +188,32 @@ class LiveStore:
         """
         with self._writing() as connection:
             journal.install(connection)
-            devices = rows.read_devices(connection, journal.read_tables(connection))
-            own = _own_addresses([own_lid, *(device.get(name) for device in devices for name in ("jid", "lid"))])
             sessions = connection.execute("DELETE FROM whatsmeow_sessions").rowcount
-            marks = ", ".join("?" * len(own))
-            sender_keys = connection.execute(
-                f"DELETE FROM whatsmeow_sender_keys WHERE sender_id IN ({marks})",  # noqa: S608
-                sorted(own),
-            ).rowcount
-            return sessions, sender_keys
+            return sessions, _forget_own_sender_keys(connection, own_lid)
+
+    def advance_signal_sessions(self, own_lid: str = "") -> tuple[int, int]:
+        """Move all Signal sessions on (advance.py) and delete our own sender keys, in one transaction; returns how many could
+        not be moved on, and were deleted, and how many sender keys there were.
+
+        For a store that lacks the last moments: what peers sent meanwhile can still be read, which `forget_signal_sessions`
+        leaves to their sending it again. The new sender keys travel in the sessions, so those must not be stale.
+        """
+        with self._writing() as connection:
+            journal.install(connection)
+            deleted = 0
+            for our_jid, their_id, session in connection.execute(
+                "SELECT our_jid, their_id, session FROM whatsmeow_sessions"
+            ).fetchall():
+                moved = advance(session) if isinstance(session, bytes) else None
+                where = (our_jid, their_id)
+                if moved is None:
+                    connection.execute("DELETE FROM whatsmeow_sessions WHERE our_jid = ? AND their_id = ?", where)
+                    deleted += 1
+                else:
+                    connection.execute(
+                        "UPDATE whatsmeow_sessions SET session = ? WHERE our_jid = ? AND their_id = ?", (moved, *where)
+                    )
+            return deleted, _forget_own_sender_keys(connection, own_lid)
 
     # --- what it is --------------------------------------------------------------
 
@@ -246,6 +264,16 @@ class LiveStore:
 
     def _writing(self) -> AbstractContextManager[sqlite3.Connection]:
         return self._transaction("IMMEDIATE")
+
+
+def _forget_own_sender_keys(connection: sqlite3.Connection, own_lid: str) -> int:
+    devices = rows.read_devices(connection, journal.read_tables(connection))
+    own = _own_addresses([own_lid, *(device.get(name) for device in devices for name in ("jid", "lid"))])
+    marks = ", ".join("?" * len(own))
+    return connection.execute(
+        f"DELETE FROM whatsmeow_sender_keys WHERE sender_id IN ({marks})",  # noqa: S608
+        sorted(own),
+    ).rowcount
 
 
 def _own_addresses(jids: Iterable[object]) -> set[str]:

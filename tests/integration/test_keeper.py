@@ -97,7 +97,7 @@ def test_a_disk_lost_while_the_session_ran_is_no_clean_end_however_the_lease_beg
 
     running.open()
 
-    assert chosen() == ("vault", "no file on this disk; stale Signal sessions dropped")
+    assert chosen() == ("vault", "no file on this disk; stale Signal sessions moved on")
     assert sessions_in(running.path) == 0
 
 
@@ -110,7 +110,7 @@ def test_a_file_of_an_older_lease_is_rebuilt_from_the_vault_without_its_stale_se
     source, why = chosen()
     assert source == "vault"
     assert "of epoch 1, the last was 2" in why
-    assert why.endswith("stale Signal sessions dropped")
+    assert why.endswith("stale Signal sessions moved on")
     assert sessions_in(kept.path) == 0
 
 
@@ -129,7 +129,7 @@ def test_a_file_from_before_the_machines_restart_is_rebuilt(kept, make_keeper, m
     make_keeper().open()
     assert chosen() == (
         "vault",
-        "the file on this disk is from before the machine's restart; stale Signal sessions dropped",
+        "the file on this disk is from before the machine's restart; stale Signal sessions moved on",
     )
 
 

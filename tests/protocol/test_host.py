@@ -180,7 +180,7 @@ def test_a_host_that_dies_with_its_disk_costs_no_scan_and_no_message(sim, stores
             lambda: Message.objects.filter(text="while away", direction="in").exists(), "the message sent while away"
         )
 
-    assert "stale Signal sessions dropped" in SessionEvent.objects.filter(kind="vault").first().detail["why"]
+    assert "stale Signal sessions moved on" in SessionEvent.objects.filter(kind="vault").first().detail["why"]
     assert rounds() == 1
 
 
