@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -20,11 +21,19 @@ from typing import Any
 
 from sessions_app.engine import events
 from sessions_app.engine.events import BadMessage, EngineStarted, RenewLease, ShutDown
+from sessions_app.hosting.suspects import Suspects, may_share
 
 log = logging.getLogger(__name__)
 
 #: Sessions whose library threads were left behind by a stop in the QR phase; beyond this the engine takes no new ones.
 MOST_LEAKS = 25
+
+#: Memory and descriptors beyond which an engine is worn: a part of its own, and one for each session that it may run. The library
+#: leaves a database pool behind with each connection that it opens; nothing but the end of the process closes those.
+OWN_MEMORY, SESSION_MEMORY = 150 << 20, 4 << 20
+OWN_FILES, SESSION_FILES = 100, 20
+#: Exit statuses of a process that crashed by itself: Go's fatal errors, and signals of the processor.
+CRASHES = frozenset({2, *(-s for s in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE))})
 
 #: An engine needs no secret of ours, so it is given none.
 NOT_FOR_ENGINES = frozenset({"SECRET_KEY", "OXY_ENCRYPTION_KEYS", "DATABASE_URL", "REDIS_URL"})
@@ -36,8 +45,10 @@ Listener = Callable[["Engine", Any], None]
 class Engine:
     """One engine process. `listener(engine, event)` is called on its reader thread, with None once it is gone."""
 
-    def __init__(self, number: int, listener: Listener, environment: Mapping[str, str]) -> None:
+    def __init__(self, number: int, listener: Listener, environment: Mapping[str, str], share: int = 1) -> None:
         self.number, self.sessions, self.leaks = number, set[str](), 0
+        #: How many sessions may be on it, and whether it is to be replaced: then it gets no more.
+        self.share, self.worn = share, False
         self.library = ""
         self._listener = listener
         self._commands: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -66,6 +77,20 @@ class Engine:
     @property
     def alive(self) -> bool:
         return self._process.poll() is None
+
+    @property
+    def crashed(self) -> bool:
+        """Whether the process is gone by its own fault."""
+        return self._process.poll() in CRASHES
+
+    def size(self) -> tuple[int, int]:
+        """Its memory in bytes, and its descriptors; zeros where the system does not tell."""
+        process = Path(f"/proc/{self.pid}")
+        try:
+            pages = int((process / "statm").read_text().split()[1])
+            return pages * os.sysconf("SC_PAGE_SIZE"), len(os.listdir(process / "fd"))
+        except OSError:
+            return 0, 0
 
     def send(self, command: Any) -> None:
         """Queue a command; a dead engine swallows it, and its end is reported by the listener."""
@@ -128,6 +153,9 @@ class Engines:
         self._listener, self._capacity = listener, capacity
         self._environment = dict(os.environ if environment is None else environment)
         self._engines: list[Engine] = []
+        self._suspects = Suspects()
+        self.most_memory = OWN_MEMORY + SESSION_MEMORY * capacity
+        self.most_files = OWN_FILES + SESSION_FILES * capacity
         self._lock = threading.Lock()
         self._started = 0
 
@@ -137,13 +165,14 @@ class Engines:
             return list(self._engines)
 
     def place(self, session: str) -> Engine:
-        """The engine that is to run this session: the emptiest with room, or a new one."""
+        """The engine that is to run this session: the emptiest with room for the likes of it, or a new one."""
         with self._lock:
             self._retire_drained()
+            share = may_share(self._suspects.strikes(session), self._capacity)
             fitting = [
-                e for e in self._engines if e.alive and len(e.sessions) < self._capacity and e.leaks < MOST_LEAKS
+                e for e in self._engines if e.alive and not e.worn and e.share == share and len(e.sessions) < share
             ]
-            engine = min(fitting, key=lambda e: len(e.sessions)) if fitting else self._start()
+            engine = min(fitting, key=lambda e: len(e.sessions)) if fitting else self._start(share)
             engine.sessions.add(session)
             return engine
 
@@ -152,6 +181,18 @@ class Engines:
         with self._lock:
             engine.sessions.discard(session)
             engine.leaks += leaked
+            engine.worn |= engine.leaks >= MOST_LEAKS
+            self._retire_drained()
+
+    def measure(self) -> None:
+        """Find engines that have grown too large; their sessions are to be moved, one at a time."""
+        for engine in self.all:
+            memory, files = engine.size()
+            if not engine.worn and (memory > self.most_memory or files > self.most_files):
+                engine.worn = True
+                extra = {"engine": engine.number, "memory": memory, "files": files, "sessions": len(engine.sessions)}
+                log.warning("engine_worn", extra=extra)
+        with self._lock:
             self._retire_drained()
 
     def renew(self, seconds: dict[str, float], *, since: float = 0.0) -> None:
@@ -169,9 +210,9 @@ class Engines:
         for thread in stoppers:
             thread.join()
 
-    def _start(self) -> Engine:
+    def _start(self, share: int) -> Engine:
         self._started += 1
-        engine = Engine(self._started, self._on_event, self._environment)
+        engine = Engine(self._started, self._on_event, self._environment, share)
         self._engines.append(engine)
         return engine
 
@@ -180,10 +221,13 @@ class Engines:
             with self._lock:
                 if engine in self._engines:
                     self._engines.remove(engine)
+                if engine.crashed:
+                    self._suspects.strike(engine.sessions)
         self._listener(engine, event)
 
     def _retire_drained(self) -> None:
-        """End an engine that has leaked too much and runs nothing any more; the others stay."""
-        for engine in [e for e in self._engines if e.leaks >= MOST_LEAKS and not e.sessions]:
+        """End an engine that runs nothing any more and is worn, or was for a few; the others stay."""
+        unused = [e for e in self._engines if not e.sessions]
+        for engine in [e for e in unused if e.worn or e.share < self._capacity]:
             self._engines.remove(engine)
             threading.Thread(target=engine.stop, args=(5.0,), daemon=True).start()

@@ -16,6 +16,7 @@ from sessions_app.models import WhatsAppSession
 from sessions_app.reasons import Reason
 
 if TYPE_CHECKING:
+    from sessions_app.hosting.engines import Engine
     from sessions_app.hosting.runner import Runner
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,8 @@ TELL_LOSS_AFTER = 1.0
 SETTLED_AFTER = 5.0
 #: How long the library may try to reconnect before it is started anew.
 RECONNECT_TIMEOUT = 60.0
+#: Between the death of an engine and the start of its sessions on another.
+AFTER_CRASH = 0.3
 #: A ban without an end is looked at again after this.
 UNKNOWN_BAN = 3600.0
 #: The library names a cut connection `timeout` too; before this part of a round it cannot be one.
@@ -59,10 +62,17 @@ def react(runner: Runner, event: Any) -> None:
         log.debug("event_ignored", extra={"session": runner.session.session_id, "event": name})
 
 
-def engine_died(runner: Runner, engine: object) -> None:
+def engine_died(runner: Runner, engine: Engine) -> None:
     """The engine's process is gone; the disk still holds all that it knew."""
-    if runner.engine is engine:
-        _gone(runner, Reason.ENGINE_DIED, delay=0.5)
+    if runner.engine is not engine:
+        return
+    if engine.crashed and engine.share == 1 and runner.phase == "running":
+        # It ran there alone, after it had been among those of several crashes: nobody else can have been the cause.
+        runner.client_stopped()
+        runner.give_up(Event.FAILED, Reason.CRASHES_ENGINES)
+    else:
+        # One that never came up may not come up the next time either.
+        _gone(runner, Reason.ENGINE_DIED, delay=AFTER_CRASH if engine.library else None)
 
 
 def _gone(runner: Runner, reason: Reason, *, delay: float | None = None, leaked: bool = False) -> None:

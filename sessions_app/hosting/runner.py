@@ -327,6 +327,12 @@ class Runner:
         """`close` for an end that only a person's command leaves."""
         self.close(event, reason, desired=WhatsAppSession.Desired.STOPPED)
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether it runs well and nothing is on its way, so that it can be moved."""
+        steady = self.phase == "running" and self.session.status == Status.CONNECTED and "settle" not in self._deadlines
+        return steady and self.should_run and not (self._inbox or self.open_commands or self.outbox.busy)
+
     def hand_over(self, reason: Reason = Reason.HOST_STOPPED) -> None:
         """Another host goes on."""
         if self.phase in ("preparing", "running"):

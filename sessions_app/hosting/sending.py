@@ -36,6 +36,11 @@ class Outbox:
         self._early: OrderedDict[str, ev.ReceiptReceived] = OrderedDict()
         self.grew = True
 
+    @property
+    def busy(self) -> bool:
+        """Whether an engine holds messages that were not answered for yet."""
+        return bool(self._in_flight)
+
     def send_queued(self) -> None:
         """Hand queued messages to the engine, oldest first, while the session is connected."""
         runner = self._runner

@@ -27,6 +27,7 @@ from sessions_app.hosting import gauges, lease, leftovers, neighbours, orphans, 
 from sessions_app.hosting.engines import Engine, Engines
 from sessions_app.hosting.lanes import Lanes, first_line
 from sessions_app.hosting.runner import Runner
+from sessions_app.hosting.upkeep import Upkeep
 from sessions_app.hosting.watcher import Watcher
 from sessions_app.models import Host, Message, SessionCommand, WhatsAppSession
 from sessions_app.vault import crypto
@@ -80,6 +81,7 @@ class Supervisor:
         self.engines = Engines(self._on_engine, capacity=settings.OXY_ENGINE_CAPACITY)
         self.watcher = Watcher()
         self.gauges = gauges.Gauges()
+        self.upkeep = Upkeep(self)
         self._beat_thread = threading.Thread(target=self._beat_on, name="beat", daemon=True)
 
     def run(self, stop: Stop) -> None:
@@ -99,6 +101,7 @@ class Supervisor:
         self._hand_on_commands()
         self._notice_messages()
         self._take_leftovers()
+        self.upkeep.step()
 
     # --- what runners need ------------------------------------------------------
 
@@ -118,7 +121,8 @@ class Supervisor:
         room = min(settings.OXY_HOST_CAPACITY - len(self.runners), CLAIM_AT_ONCE)
         if room <= 0:
             return
-        for session in WhatsAppSession.objects.claimable().exclude(pk__in=list(self.runners)).order_by("pk")[:room]:
+        free = WhatsAppSession.objects.claimable().exclude(pk__in=list(self.runners)).order_by("pk")
+        for session in self.upkeep.may_claim(list(free))[:room]:
             taken = lease.acquire(session, self.host)
             if taken is None:
                 continue
