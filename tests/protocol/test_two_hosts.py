@@ -41,8 +41,9 @@ def test_a_host_that_joins_gets_its_share_one_session_at_a_time(sim, tmp_path, m
             eventually(lambda: (len(held(first)), len(held(second))) == (2, 2), "an even share", within=40)
             for session in sessions:
                 wait_for_status(session, Status.CONNECTED)
+            back = SessionEvent.objects.filter(kind="recovery").order_by("pk")
+            eventually(lambda: back.count() == 2, "two returns in the timelines")
             moved = list(SessionEvent.objects.filter(reason="balanced").order_by("pk"))
-            back = list(SessionEvent.objects.filter(kind="recovery").order_by("pk"))
             assert [event.session_id for event in back] == [event.session_id for event in moved]
             assert len(moved) == 2
             assert back[0].at < moved[1].at
