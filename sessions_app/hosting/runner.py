@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-import time
 from collections import deque
 from collections.abc import Callable
 from datetime import timedelta
@@ -27,6 +26,7 @@ from sessions_app.engine import events as ev
 from sessions_app.engine.spool import SpoolReader
 from sessions_app.engine.store_lock import StoreBusy, StoreLock
 from sessions_app.hosting import backoff, commands, leftovers, messages, reactions, rounds
+from sessions_app.hosting.deadlines import Deadlines
 from sessions_app.hosting.keeper import SPOOL_NAME, CredentialsVanished, Keeper, VaultUnreadable
 from sessions_app.hosting.lease import Lease, engine_holds, release
 from sessions_app.hosting.liveness import Liveness
@@ -73,7 +73,7 @@ class Runner:
         self.outbox = Outbox(self)
         self.liveness = Liveness(self)
         self._inbox: deque[Any] = deque()
-        self._deadlines: dict[str, tuple[float, Callable[[], None]]] = {}
+        self._deadlines = Deadlines()
         self._after_closing: Callable[[], None] | None = None
         self.journal_grew = self.spool_grew = False
 
@@ -124,7 +124,7 @@ class Runner:
             self._read_spool()
             self._flush()
             self.outbox.send_queued()
-            self._check_deadlines()
+            self._deadlines.run_due()
         except LeaseLost:
             self._abandon()
         except VaultUnreadable as error:
@@ -194,21 +194,12 @@ class Runner:
             WhatsAppSession.objects.filter(pk=self.session.pk).update(push_name=self.keeper.push_name)
             self.news()
 
-    def _check_deadlines(self) -> None:
-        now = time.monotonic()
-        for name, (when, action) in sorted(self._deadlines.items(), key=lambda item: item[1][0]):
-            if when <= now and self._deadlines.get(name) == (when, action):
-                action()
-                # Removed only when done: a database error leaves it for the next call. An action may have set it anew.
-                if self._deadlines.get(name) == (when, action):
-                    del self._deadlines[name]
-
     def after(self, name: str, seconds: float, action: Callable[[], None]) -> None:
         """Call `action` on the lane in `seconds`, replacing an earlier deadline of that name."""
-        self._deadlines[name] = (time.monotonic() + seconds, action)
+        self._deadlines.set(name, seconds, action)
 
     def cancel(self, name: str) -> None:
-        self._deadlines.pop(name, None)
+        self._deadlines.cancel(name)
 
     # --- opening ---------------------------------------------------------------
 

@@ -1,0 +1,33 @@
+"""Named deadlines of one session: what is to be done when, on the monotonic clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+
+class Deadlines:
+    """At most one of each name. Not for two threads at once."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, tuple[float, Callable[[], None]]] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._waiting
+
+    def set(self, name: str, seconds: float, action: Callable[[], None]) -> None:
+        """Have `action` called in `seconds`, in place of an earlier one of that name."""
+        self._waiting[name] = (time.monotonic() + seconds, action)
+
+    def cancel(self, name: str) -> None:
+        self._waiting.pop(name, None)
+
+    def run_due(self) -> None:
+        """Call what is due, the oldest first. One that raises stays, and is called again the next time."""
+        now = time.monotonic()
+        for name, (when, action) in sorted(self._waiting.items(), key=lambda item: item[1][0]):
+            if when <= now and self._waiting.get(name) == (when, action):
+                action()
+                # It may have set itself anew.
+                if self._waiting.get(name) == (when, action):
+                    del self._waiting[name]
