@@ -70,6 +70,17 @@ ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[:
 CSRF_TRUSTED_ORIGINS = [f"https://{host.lstrip('.')}" for host in ALLOWED_HOSTS if host != "*"]
 PORT = read_number("PORT", default=8000)
 
+# --- e-mail ------------------------------------------------------------------
+
+EMAIL_HOST, EMAIL_PORT, EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = "localhost", 25, "", ""
+EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+try:
+    vars().update(env.email_url("EMAIL_URL", default="smtp://localhost:25"))
+except (ValueError, KeyError, environ.ImproperlyConfigured):
+    refuse("EMAIL_URL cannot be read. It looks like smtp+tls://user:password@host:587.")
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.str("OXY_EMAIL_FROM", default="oxy@localhost")
+
 # --- sessions ----------------------------------------------------------------
 
 OXY_ENCRYPTION_KEYS = env.list("OXY_ENCRYPTION_KEYS", default=[])
@@ -92,6 +103,10 @@ OXY_EVENT_RETENTION_DAYS = read_number("OXY_EVENT_RETENTION_DAYS", default=90)
 OXY_NEVER_PAIRED_DAYS = read_number("OXY_NEVER_PAIRED_DAYS", default=30)
 #: What Prometheus has to send as its bearer token; "" leaves `/metrics` to API tokens with the scope `read`.
 OXY_METRICS_TOKEN = env.str("OXY_METRICS_TOKEN", default="")
+# Whom `alerts.py` tells: addresses for e-mail (sent by EMAIL_URL), and a web address that takes JSON.
+OXY_ALERT_EMAILS = env.list("OXY_ALERT_EMAILS", default=[])
+OXY_ALERT_WEBHOOK = env.str("OXY_ALERT_WEBHOOK", default="")
+OXY_ALERT_DOWN_MINUTES = read_number("OXY_ALERT_DOWN_MINUTES", default=10)
 #: Whether webhooks may go to private networks and to this machine itself.
 OXY_WEBHOOK_ALLOW_PRIVATE = env.bool("OXY_WEBHOOK_ALLOW_PRIVATE", default=False)
 OXY_SIMULATOR = env.bool("OXY_SIMULATOR", default=False)

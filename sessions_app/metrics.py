@@ -148,6 +148,10 @@ def _host_values(name: str) -> Callable[[], Values]:
     return lambda: {(host.name,): float(getattr(host, name)) for host in Host.objects.alive()}
 
 
+def _free() -> Values:
+    return {(host.name,): host.free_bytes for host in Host.objects.alive() if host.free_bytes is not None}
+
+
 def _lag() -> Values:
     return {(host.name,): host.lag_ms / 1000 for host in Host.objects.alive()}
 
@@ -223,6 +227,7 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...], Callable[[], Values]]] = {
     "oxy_host_lease_seconds": ("What is left of the lease that ends first.", ("host",), _lease_left),
     "oxy_host_engines": ("Engine processes of a worker.", ("host",), _host_values("engines")),
     "oxy_host_engine_memory_bytes": ("Memory of a worker's engines.", ("host",), _host_values("engine_bytes")),
+    "oxy_host_free_bytes": ("What is free on the session path's disk.", ("host",), _free),
     "oxy_host_write_lag_seconds": ("Longest wait of a changed key for the vault since the last beat.", ("host",), _lag),
     "oxy_tasks_queued": ("Background tasks in the queue.", (), _tasks),
     "oxy_schedule_late_seconds": ("By how much the latest schedule is overdue.", (), _schedule_late),

@@ -122,7 +122,7 @@ def _hosts() -> QuerySet[Any]:
 
 
 def _alerts() -> QuerySet[Any]:
-    return Alert.objects.filter(ended_at__lt=_ago(FAULTS), told_end_at__isnull=False)
+    return Alert.objects.filter(ended_at__lt=_ago(FAULTS))
 
 
 def _failed_tasks() -> QuerySet[Any]:

@@ -28,6 +28,7 @@ SCHEDULES = {
     "give_up_expired_messages": 1,
     "deliver_webhooks": 1,
     "prune": 60,
+    "watch": 1,
     "take_sample": 1,
     "warn_of_absent_phones": 60,
 }
@@ -96,6 +97,13 @@ def prune() -> dict[str, int]:
     from sessions_app import pruning
 
     return pruning.prune()
+
+
+def watch() -> int:
+    """Look for trouble and tell those who are to be told; how many alerts are open."""
+    from sessions_app import alerts
+
+    return alerts.watch()
 
 
 def take_sample() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
 from collections.abc import Iterable
@@ -42,6 +43,14 @@ class Gauges:
 def memory(pids: Iterable[int]) -> int:
     """Bytes of memory that processes hold, 0 for each that is gone or where /proc is missing."""
     return sum(map(_memory_of, pids))
+
+
+def free(path: Path) -> int | None:
+    """Bytes that are free on the path's disk; None where nobody can tell."""
+    try:
+        return shutil.disk_usage(path).free
+    except OSError:
+        return None
 
 
 def _memory_of(pid: int) -> int:

@@ -230,6 +230,7 @@ class Supervisor:
             library=self._library,
             engines=len(engines),
             engine_bytes=gauges.memory(engine.pid for engine in engines),
+            free_bytes=gauges.free(self.session_path.root),
             lag_ms=self.gauges.lag_ms(),
         )
         neighbours.bury_the_dead(self.host)

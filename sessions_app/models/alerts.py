@@ -15,6 +15,7 @@ class Alert(models.Model):
         NO_WORKER = "no-worker", _("no worker is running")
         DOWN = "down", _("a session is down")
         FLAPPING = "flapping", _("a session loses its connection again and again")
+        PHONE_AWAY = "phone-away", _("a session's phone is away")
         BACKUP_OVERDUE = "backup-overdue", _("a session's backup is overdue")
         STORAGE = "storage", _("a disk is nearly full, or cannot be written")
         OLD_KEY = "old-key", _("values are still encrypted with an older key")
@@ -25,9 +26,10 @@ class Alert(models.Model):
     sentence = models.CharField(_("what is wrong"), max_length=500)
     began_at = models.DateTimeField(_("began"))
     ended_at = models.DateTimeField(_("over"), null=True)
-    #: When the last of those who are to be told was told of the beginning, and of the end; null: it is tried again.
-    told_at = models.DateTimeField(null=True)
-    told_end_at = models.DateTimeField(null=True)
+    #: Since when it has looked well again; it is over when that has lasted.
+    calm_since = models.DateTimeField(null=True)
+    #: Who was told of what: `began/email`, `ended/webhook`, ...
+    told = models.JSONField(default=list)
 
     class Meta:
         verbose_name = _("alert")

@@ -24,9 +24,11 @@ class Host(models.Model):
     path_fell_back = models.BooleanField(default=False)
     #: The id of the encryption key that it seals with; `vault/rotation.py` waits for hosts with an older one to go.
     key_id = models.CharField(max_length=16, blank=True)
-    #: As of the last beat: engine processes and their memory in bytes, and the longest that a changed key waited for the vault.
+    #: As of the last beat: engine processes, their memory in bytes, what is free on the session path's disk, and the longest that
+    #: a changed key waited for the vault.
     engines = models.PositiveIntegerField(default=0)
     engine_bytes = models.PositiveBigIntegerField(default=0)
+    free_bytes = models.PositiveBigIntegerField(null=True)
     lag_ms = models.PositiveBigIntegerField(default=0)
     stopping = models.BooleanField(default=False)
     started_at = models.DateTimeField(db_default=Now())

@@ -157,7 +157,7 @@ def test_failed_tasks_and_alerts_that_are_over_go() -> None:
         stopped = ago(days=days)
         Task.objects.create(id=name, name=name, func="f", started=stopped, stopped=stopped, success=success)
     alert = {"kind": "down", "sentence": "It is down.", "began_at": ago(days=40)}
-    Alert.objects.create(**alert, subject="over", ended_at=ago(days=31), told_at=ago(days=40), told_end_at=ago(days=31))
+    Alert.objects.create(**alert, subject="over", ended_at=ago(days=31))
     Alert.objects.create(**alert, subject="open")
 
     assert pruning.prune() == {"alerts": 1, "failed tasks": 1}
