@@ -20,7 +20,8 @@ from django.db import DatabaseError
 from django.http import QueryDict
 from django.utils import translation
 
-from sessions_app import broadcast, overview, panels, people
+from sessions_app import broadcast, overview, pairing, panels, people
+from sessions_app.models import PairingLink
 from sessions_app.panels import Panel
 
 logger = logging.getLogger(__name__)
@@ -147,6 +148,26 @@ class ListConsumer(PanelConsumer):
 
     def panels(self) -> list[Panel]:
         return overview.list_panels(overview.ListQuery.read(self.parameters()), self.user)
+
+
+class CustomerConsumer(PanelConsumer):
+    """The page of somebody with a pairing link: what the link lets them see of one session, and no other right."""
+
+    link: PairingLink | None = None
+
+    def find(self) -> bool:
+        if self.link is not None:
+            # The bell carries no content: it is safe to hear.
+            self.group = broadcast.session_group(self.link.session_id)
+        return self.link is not None
+
+    def panels(self) -> list[Panel]:
+        assert self.link is not None
+        return pairing.customer_panels(self.link)
+
+    def _refusal(self) -> int | None:
+        self.link = pairing.held_link(self.scope["session"])
+        return None if self.find() else SIGNED_OUT
 
 
 class SessionConsumer(PanelConsumer):

@@ -50,6 +50,16 @@ class PairingCodeForm(forms.Form):
         return read_phone(self.cleaned_data["phone"])
 
 
+class ExpectedForm(forms.Form):
+    """The number that a session is bound to; none is any."""
+
+    phone = forms.CharField(max_length=40, required=False)
+
+    def clean_phone(self) -> str:
+        text: str = self.cleaned_data["phone"].strip()
+        return read_phone(text) if text else ""
+
+
 class SendForm(forms.Form):
     """A test message."""
 

@@ -16,6 +16,7 @@ from typing import Any
 from django.conf import settings
 from django.db.models import Q
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
@@ -25,6 +26,7 @@ from sessions_app import people, qr, words
 from sessions_app.lifecycle import Command, Status
 from sessions_app.models import Host, PairingRound, SessionCommand, Webhook, WhatsAppSession
 from sessions_app.querysets import SessionQuerySet
+from sessions_app.reasons import Reason
 from sessions_app.vault.crypto import Unreadable
 
 #: A command that no host has answered for so long is no longer said to be under way.
@@ -32,7 +34,7 @@ PATIENCE = timedelta(seconds=60)
 #: Commands that are asked for only after a page has said what will be lost.
 CONFIRMED = frozenset({Command.LOGOUT, Command.DELETE})
 SESSION_PANELS = (
-    "warnings", "state", "pairing", "code", "facts", "timeline", "backups", "messages", "send", "hooks", "danger",
+    "warnings", "state", "pairing", "code", "binding", "facts", "timeline", "backups", "messages", "send", "hooks", "danger",
 )  # fmt: skip
 
 _ORDER = (Command.START, Command.STOP, Command.RESTART, Command.BACKUP, Command.LOGOUT, Command.DELETE)
@@ -122,8 +124,7 @@ def session_panels(session_pk: int, user: Any) -> list[Panel]:
 
 def session_context(session: WhatsAppSession, user: Any) -> dict[str, Any]:
     """What the templates of a session's panels read."""
-    last = session.commands.order_by("-pk").first()
-    pending = last if last and last.done_at is None and last.created_at > timezone.now() - PATIENCE else None
+    last, pending = _commands(session)
     pairs = session.allows(Command.PAIRING_CODE) and people.may(user, Command.PAIRING_CODE)
     return {
         "session": session,
@@ -132,7 +133,7 @@ def session_context(session: WhatsAppSession, user: Any) -> dict[str, Any]:
         "refused": last if last and last.outcome == SessionCommand.Outcome.FAILED else None,
         "actions": _actions(session, user, pairs=pairs),
         "pairs": pairs,
-        **(_pairing_context(session, pending) if pairs else {}),
+        **(_pairing_with_addresses(session, pending) if pairs else {}),
         "warnings": session_warnings(session),
         "events": session.events.all()[:30],
         "backups": session.backups.all()[:5],
@@ -184,6 +185,28 @@ def _actions(session: WhatsAppSession, user: Any, *, pairs: bool) -> list[dict[s
     ]
 
 
+def _commands(session: WhatsAppSession) -> tuple[SessionCommand | None, SessionCommand | None]:
+    """The last command, and the same again while it is under way."""
+    last = session.commands.order_by("-pk").first()
+    pending = last and last.done_at is None and last.created_at > timezone.now() - PATIENCE
+    return last, last if pending else None
+
+
+def pairing_context(session: WhatsAppSession) -> dict[str, Any]:
+    """What the panels read that link a phone; they also read where their buttons lead."""
+    return _pairing_context(session, _commands(session)[1])
+
+
+def _pairing_with_addresses(session: WhatsAppSession, pending: SessionCommand | None) -> dict[str, Any]:
+    context = _pairing_context(session, pending)
+    return context | {
+        "new_round_url": reverse("oxy-command", args=[session.session_id, context["new_round"]]),
+        "code_url": reverse("oxy-command", args=[session.session_id, Command.PAIRING_CODE.value]),
+        "check_url": reverse("oxy-check-number"),
+        "binds": True,
+    }
+
+
 def _pairing_context(session: WhatsAppSession, pending: SessionCommand | None) -> dict[str, Any]:
     last_round = session.rounds.order_by("-pk").first()
     code = _open_code(last_round)
@@ -200,6 +223,8 @@ def _pairing_context(session: WhatsAppSession, pending: SessionCommand | None) -
         "begins": begins,
         "waits_for_code": session.status == Status.PAIRING,
         "code_asked": bool(pending and pending.verb == Command.PAIRING_CODE),
+        "passkey": session.reason == Reason.PASSKEY_NEEDED,
+        "simulator_control": settings.OXY_SIMULATOR_CONTROL,
         "new_round": (Command.START if session.allows(Command.START) else Command.RESTART).value,
     }
 

@@ -20,6 +20,7 @@ class Reason(StrEnum):
     PAIRING_TIMED_OUT = "pairing-timed-out"
     PAIRING_INTERRUPTED = "pairing-interrupted"
     PAIRING_REFUSED = "pairing-refused"
+    WRONG_NUMBER = "wrong-number"
     PASSKEY_NEEDED = "passkey-needed"
     WHATSAPP_UNREACHABLE = "whatsapp-unreachable"
     CONNECTION_CUT = "connection-cut"
@@ -70,12 +71,20 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     ),
     Reason.ASKED: Explanation("A person or a program asked for it."),
     Reason.SCANNED: Explanation("A phone has scanned the code; the session is being linked."),
-    Reason.PAIRING_TIMED_OUT: Explanation("No phone scanned a code in time.", "Start a new round and scan again."),
+    Reason.PAIRING_TIMED_OUT: Explanation(
+        "No phone was linked before the codes ran out.",
+        "Start a new round and scan again. If the phone said that it cannot link more devices, log one out there first "
+        "(Settings > Linked devices): WhatsApp allows four, and tells only the phone.",
+    ),
     Reason.PAIRING_INTERRUPTED: Explanation(
         "The connection to WhatsApp broke while codes were shown.", "Start a new round."
     ),
     Reason.PAIRING_REFUSED: Explanation(
         "WhatsApp refused to link a device now.", "Wait a few minutes, then start a new round."
+    ),
+    Reason.WRONG_NUMBER: Explanation(
+        "Another phone than the expected one was linked, so it is unlinked again at once.",
+        "Start a new round and scan with the expected phone, or change the expected number.",
     ),
     Reason.PASSKEY_NEEDED: Explanation(
         "WhatsApp asks this account for a passkey before it links a device, and a server cannot answer that.",

@@ -9,17 +9,19 @@ from channels.routing import URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator
 from django.urls import path, re_path
 
-from sessions_app.consumers import ListConsumer, SessionConsumer
+from sessions_app.consumers import CustomerConsumer, ListConsumer, SessionConsumer
 from sessions_app.event_socket import EventConsumer
 
 # `path` is typed for views; Channels gives it applications.
 _list_feed: Any = ListConsumer.as_asgi()
 _session_feed: Any = SessionConsumer.as_asgi()
+_customer_feed: Any = CustomerConsumer.as_asgi()
 _events: Any = EventConsumer.as_asgi()
 
 websocket_urlpatterns: list[Any] = [
     path("ws/sessions", _list_feed, name="oxy-feed"),
     path("ws/sessions/<str:session_id>", _session_feed, name="oxy-session-feed"),
+    path("ws/pair", _customer_feed, name="oxy-pair-feed"),
 ]
 
 #: For programs: they have a token, no cookie, and send no Origin.

@@ -13,8 +13,8 @@ from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from sessions_app import broadcast, numbers, panels, people
-from sessions_app.forms import SendForm
-from sessions_app.models import NotLinked, QueueFull, WhatsAppSession
+from sessions_app.forms import ExpectedForm, SendForm
+from sessions_app.models import AlreadyLinked, NotLinked, QueueFull, WhatsAppSession
 from sessions_app.vault import bundle
 from sessions_app.views import needs, staff_only, visible
 
@@ -67,6 +67,25 @@ def number_as_typed(text: str) -> JsonResponse:
     except ValidationError as error:
         problem = str(error.messages[0])
     return JsonResponse({"shown": numbers.as_typed(text), "problem": problem})
+
+
+@needs(people.OPERATE)
+@require_POST
+def expect_phone(request: StaffRequest, session_id: str) -> HttpResponse:
+    """Bind the session to a number, or to none."""
+    session = visible(request, session_id)
+    form = ExpectedForm(request.POST)
+    problem = "" if form.is_valid() else str(form.errors["phone"][0])
+    if not problem:
+        try:
+            session.expect(form.cleaned_data["phone"], by=request.user.get_username())
+        except AlreadyLinked:
+            problem = gettext("A phone with another number is linked now. Log it out first.")
+    said = render_to_string("oxy/expect_error.html", {"error": problem})
+    if problem:
+        return HttpResponse(said, status=422)
+    broadcast.session_changed(session.pk)
+    return HttpResponse(panels.out_of_band(panels.session_panels(session.pk, request.user)) + said)
 
 
 @needs(people.EXPORT)

@@ -6,7 +6,7 @@ from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
-from sessions_app import session_views, token_views, views, webhook_views
+from sessions_app import pairing_views, session_views, token_views, views, webhook_views
 
 urlpatterns = [
     path("", views.session_list, name="oxy-sessions"),
@@ -20,6 +20,13 @@ urlpatterns = [
     path("sessions/ask", views.command_many, name="oxy-command-many"),
     path("numbers/check", session_views.check_number, name="oxy-check-number"),
     path("sessions/<str:session_id>/send", session_views.send_message, name="oxy-send"),
+    path("sessions/<str:session_id>/expect", session_views.expect_phone, name="oxy-expect"),
+    path("sessions/<str:session_id>/link", pairing_views.make_link, name="oxy-link"),
+    path("pair/", pairing_views.customer_page, name="oxy-pair"),
+    path("pair/open", pairing_views.open_link, name="oxy-pair-open"),
+    path("pair/round", pairing_views.customer_round, name="oxy-pair-round"),
+    path("pair/code", pairing_views.customer_code, name="oxy-pair-code"),
+    path("pair/number", pairing_views.customer_number, name="oxy-pair-number"),
     path("sessions/<str:session_id>/export", session_views.export, name="oxy-export"),
     path("sessions/<str:session_id>/", views.session_page, name="oxy-session"),
     path("sessions/<str:session_id>/confirm/<slug:verb>", views.confirm, name="oxy-confirm"),

@@ -26,7 +26,7 @@ function tick() {
     shown = null;
     return;
   }
-  byId("qr-clock").value = left / shown.life;
+  byId("qr-clock").setAttribute("stroke-dashoffset", 1 - left / shown.life);
   byId("qr-left").textContent = `${Math.ceil(left / 1000)} s`;
   clearTimeout(tick.timer);
   tick.timer = setTimeout(tick, Math.min(left, 250));

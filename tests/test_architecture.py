@@ -55,7 +55,9 @@ MAY_IMPORT: dict[str, set[str]] = {
         "sessions_app.reasons",
         "sessions_app.vault",
     },
+    "sessions_app.numbers": set(),
     "sessions_app.models": {
+        "sessions_app.numbers",
         "sessions_app.broadcast",
         "sessions_app.lifecycle",
         "sessions_app.querysets",

@@ -125,6 +125,8 @@ def _command_failed(runner: Runner, event: ev.CommandFailed) -> None:
         runner.finish_commands(Command.PAIRING_CODE, error=event.error)
     elif event.command == "LogOut":
         runner.finish_commands(Command.LOGOUT, Command.DELETE, error=event.error)
+        if runner.wrong_number:
+            runner.retry(Reason.WRONG_NUMBER)
 
 
 # --- pairing ------------------------------------------------------------------
@@ -175,6 +177,9 @@ def _paired(runner: Runner, event: ev.Paired) -> None:
     runner.keeper.flush()
     runner.end_round("paired")
     runner.cancel("round")
+    if _refuses(runner, event.jid):
+        return
+    runner.session.use_up_links()
     runner.apply(
         Event.PAIRED,
         Reason.SCANNED,
@@ -186,6 +191,29 @@ def _paired(runner: Runner, event: ev.Paired) -> None:
         phone_warned=0,
     )
     runner.after("connect", RECONNECT_TIMEOUT, lambda: runner.retry(Reason.CONNECT_TIMED_OUT))
+
+
+def _refuses(runner: Runner, jid: str) -> bool:
+    """Whether another phone than the expected one has been linked; it is unlinked as soon as WhatsApp lets us in."""
+    phone = phone_of(jid)
+    if runner.session.expects(phone):
+        return False
+    runner.wrong_number = True
+    runner.session.record("expected", reason=Reason.WRONG_NUMBER.value, scanned_by=f"+{phone}")
+    runner.apply(Event.PAIRED, Reason.WRONG_NUMBER, paired_at=timezone.now())
+    runner.after("connect", RECONNECT_TIMEOUT, lambda: runner.retry(Reason.WRONG_NUMBER))
+    return True
+
+
+def _must_unlink(runner: Runner, jid: str) -> bool:
+    """Whether this login is only there to unlink a wrong phone: also after a host died between the scan and the unlinking."""
+    session = runner.session
+    never_in = (
+        session.last_connected_at is None or (session.paired_at or session.created_at) > session.last_connected_at
+    )
+    if not runner.wrong_number and never_in and jid:
+        runner.wrong_number = not session.expects(phone_of(jid))
+    return runner.wrong_number
 
 
 def phone_of(jid: str) -> str:
@@ -200,6 +228,9 @@ def _connected(runner: Runner, event: ev.Connected) -> None:
     for name in ("connect", "lost"):
         runner.cancel(name)
     runner.keeper.flush()
+    if _must_unlink(runner, event.jid):
+        log_out(runner)
+        return
     known = {"jid": event.jid, "lid": event.lid, "push_name": event.push_name, "phone": phone_of(event.jid)}
     changes: dict[str, Any] = {name: value for name, value in known.items() if value}
     runner.apply(Event.CONNECTED, last_connected_at=timezone.now(), **changes)
@@ -240,8 +271,8 @@ def _keep_alive_timed_out(runner: Runner, event: ev.KeepAliveTimedOut) -> None:
 
 
 def _logged_out(runner: Runner, event: ev.LoggedOut) -> None:
-    asked = event.code == 0
-    unlinked(runner, Reason.LOGGED_OUT_HERE if asked else Reason.UNLINKED)
+    asked = Reason.WRONG_NUMBER if runner.wrong_number else Reason.LOGGED_OUT_HERE
+    unlinked(runner, asked if event.code == 0 else Reason.UNLINKED)
 
 
 def unlinked(runner: Runner, reason: Reason) -> None:

@@ -66,6 +66,8 @@ class Runner:
         self.open_commands: list[SessionCommand] = []
         self.wanted_phone = self.pairing_phone = ""
         self.unlink_when_connected = False
+        #: Another phone than the expected one is linked.
+        self.wrong_number = False
         self.reset_delays()
         self.directory = services.session_path.directory(session)
         self.keeper = Keeper(session, lease, self.directory)

@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from sessions_app import lifecycle, reasons
+from sessions_app import lifecycle, numbers, reasons
 from sessions_app.lifecycle import Command, Event, Status
 from sessions_app.models.hosts import Host
 from sessions_app.models.messages import Message
@@ -57,6 +57,10 @@ class NotAllowed(Exception):
         self.command, self.status, self.deleting = command, status, deleting
         self.allowed = [] if deleting else sorted(lifecycle.allowed(status))
         super().__init__(f"{command.value} is not possible while the session is {status.value}.")
+
+
+class AlreadyLinked(Exception):
+    """A phone with another number is linked to this session."""
 
 
 class QueueFull(Exception):
@@ -297,6 +301,27 @@ class WhatsAppSession(models.Model):
             mine.exclude(commands__pk__gt=command.pk).update(desired=desired, updated_at=Now())
             self.record("command", actor=command.requested_by, command=command.verb, outcome=command.Outcome.WITHDRAWN)
         return True
+
+    def expect(self, phone: str, *, by: str) -> None:
+        """Bind the session to this number (digits; "" to any): another phone is unlinked as soon as it has been linked.
+
+        Raises `AlreadyLinked` where another one is linked now.
+        """
+        if phone and self.phone and self.paired_at and not numbers.same_line(phone, self.phone):
+            raise AlreadyLinked
+        with transaction.atomic():
+            WhatsAppSession.objects.filter(pk=self.pk).update(expected_phone=phone, updated_at=Now())
+            self.record("expected", actor=by, number=f"+{phone}" if phone else "–")
+        self.expected_phone = phone
+
+    def expects(self, phone: str) -> bool:
+        """Whether a phone with this number may be linked, as the database says now."""
+        expected = WhatsAppSession.objects.filter(pk=self.pk).values_list("expected_phone", flat=True).first()
+        return not expected or numbers.same_line(expected, phone)
+
+    def use_up_links(self) -> None:
+        """A phone is linked: links that customers have for that open nothing any more."""
+        self.pairing_links.filter(used_at=None).update(used_at=Now())
 
     def send_text(self, to: str, text: str, *, by: str, lasts: timedelta = QUEUE_LASTS) -> Message:
         """Queue a text to a phone number (E.164, with or without plus) or a JID; it goes out when the session is connected.
