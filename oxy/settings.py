@@ -244,4 +244,7 @@ Q_CLUSTER = {
     "label": "Background tasks",
 }
 
-LOGGING = logging_config(debug=DEBUG)
+OXY_LOG_FORMAT = env.str("OXY_LOG_FORMAT", default="text")
+if OXY_LOG_FORMAT not in ("text", "json"):
+    refuse("OXY_LOG_FORMAT must be text or json.")
+LOGGING = logging_config(debug=DEBUG, form=OXY_LOG_FORMAT)
