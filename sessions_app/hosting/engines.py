@@ -164,6 +164,12 @@ class Engines:
         with self._lock:
             return list(self._engines)
 
+    def warm_up(self) -> None:
+        """Have an engine ready: loading the library takes longer than all else that a session needs to start."""
+        with self._lock:
+            if not self._engines:
+                self._start(self._capacity)
+
     def place(self, session: str) -> Engine:
         """The engine that is to run this session: the emptiest with room for the likes of it, or a new one."""
         with self._lock:

@@ -87,6 +87,7 @@ class Supervisor:
     def run(self, stop: Stop) -> None:
         log.info("host_started", extra={"host": self.host.name, "path": str(self.session_path.root)})
         self._beat_thread.start()
+        self.engines.warm_up()
         try:
             while not stop.wait(POLL):
                 self._check_helpers()
