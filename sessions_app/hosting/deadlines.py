@@ -19,6 +19,12 @@ class Deadlines:
         """Have `action` called in `seconds`, in place of an earlier one of that name."""
         self._waiting[name] = (time.monotonic() + seconds, action)
 
+    def sooner(self, name: str, seconds: float) -> None:
+        """Bring one forward that would come later than in `seconds`."""
+        if name in self._waiting:
+            when, action = self._waiting[name]
+            self._waiting[name] = (min(when, time.monotonic() + seconds), action)
+
     def cancel(self, name: str) -> None:
         self._waiting.pop(name, None)
 

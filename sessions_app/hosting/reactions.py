@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ TELL_LOSS_AFTER = 1.0
 SETTLED_AFTER = 5.0
 #: How long the library may try to reconnect before it is started anew.
 RECONNECT_TIMEOUT = 60.0
+#: Sessions that waited for WhatsApp come back spread over this time once it answers.
+HURRY_WITHIN = 6.0
 #: Between the death of an engine and the start of its sessions on another.
 AFTER_CRASH = 0.3
 #: A ban without an end is looked at again after this.
@@ -49,6 +52,9 @@ _STOP_CAUSES: dict[str, Reason] = {
 }
 
 
+_WHATSAPP_AWAY = frozenset(
+    {Reason.WHATSAPP_UNREACHABLE, Reason.CONNECTION_CUT, Reason.CONNECT_TIMED_OUT, Reason.WHATSAPP_ERROR}
+)
 _NO_PHONE: dict[str, Any] = {"paired_at": None, "phone_seen_at": None}
 
 
@@ -235,11 +241,18 @@ def _connected(runner: Runner, event: ev.Connected) -> None:
     changes: dict[str, Any] = {name: value for name, value in known.items() if value}
     runner.apply(Event.CONNECTED, last_connected_at=timezone.now(), **changes)
     runner.liveness.connected()
+    runner.services.whatsapp_answers()
     runner.reset_delays()
     runner.outbox.grew = True
     runner.after("settle", SETTLED_AFTER, runner.keeper.save_in_full)
     if runner.unlink_when_connected:
         log_out(runner)
+
+
+def hurry(runner: Runner) -> None:
+    """WhatsApp lets somebody in: what waits because it could not be reached need not wait for long."""
+    if runner.phase == "waiting" and runner.session.reason in _WHATSAPP_AWAY:
+        runner.sooner("retry", random.uniform(0.0, HURRY_WITHIN))  # noqa: S311 - spreads load, keeps no secret
 
 
 def log_out(runner: Runner) -> None:

@@ -200,6 +200,9 @@ class Runner:
         """Call `action` on the lane in `seconds`, replacing an earlier deadline of that name."""
         self._deadlines.set(name, seconds, action)
 
+    def sooner(self, name: str, seconds: float) -> None:
+        self._deadlines.sooner(name, seconds)
+
     def cancel(self, name: str) -> None:
         self._deadlines.cancel(name)
 
@@ -223,6 +226,8 @@ class Runner:
     def _begin_in_time(self) -> None:
         """Begin now, or when the wait that an earlier host began is over."""
         left = (self.session.retry_at - timezone.now()).total_seconds() if self.session.retry_at else 0.0
+        if self.session.status != Status.BANNED:
+            left = min(left, backoff.LONGEST_DELAY)  # it was written by another clock, which may have jumped since
         if left > 0:
             self.wait(left)
         else:

@@ -14,6 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from django.conf import settings
@@ -82,6 +83,7 @@ class Supervisor:
         self.watcher = Watcher()
         self.gauges = gauges.Gauges()
         self.upkeep = Upkeep(self)
+        self._answered_at = -reactions.HURRY_WITHIN
         self._beat_thread = threading.Thread(target=self._beat_on, name="beat", daemon=True)
 
     def run(self, stop: Stop) -> None:
@@ -109,6 +111,13 @@ class Supervisor:
     def proxy_url(self, session: WhatsAppSession) -> str:
         sealed = session.proxy_url
         return crypto.unseal(bytes(sealed), session.session_id, "proxy-url").decode() if sealed else ""
+
+    def whatsapp_answers(self) -> None:
+        """A session was let in: the others that wait for WhatsApp may try."""
+        if time.monotonic() - self._answered_at > reactions.HURRY_WITHIN:
+            self._answered_at = time.monotonic()
+            for runner in [runner for runner in list(self.runners.values()) if runner.phase == "waiting"]:
+                runner.post(partial(reactions.hurry, runner))
 
     def drop(self, runner: Runner) -> None:
         with self._lock:

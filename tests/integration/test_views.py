@@ -215,7 +215,14 @@ def test_messages_and_backups_are_listed(staff: Client) -> None:
     )
     Backup.objects.create(session=session, keys=3, bytes=2048, duration_ms=7, differed=1)
     shown = text(session_page(staff, session))
-    for expected in ("bom dia", "from +55 11 98765-0002", "olá", "failed", ": The connection is open", "1 key differed"):
+    for expected in (
+        "bom dia",
+        "from +55 11 98765-0002",
+        "olá",
+        "failed",
+        ": The connection is open",
+        "1 key differed",
+    ):
         assert expected in shown
 
 

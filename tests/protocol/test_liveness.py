@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
-from sessions_app.hosting import liveness
+from sessions_app.hosting import backoff, liveness
 from sessions_app.lifecycle import Command, Status
 from sessions_app.models import SessionEvent, WhatsAppSession
 from simulator import Simulator
@@ -96,3 +97,32 @@ def test_a_deaf_connection_is_noticed_in_less_than_a_minute_and_replaced(sim, ho
 
     assert noticed.status_at - began < timedelta(seconds=60)
     assert sim.connections.overlaps(paired.jid) == []
+
+
+def test_when_whatsapp_answers_again_nobody_waits_for_the_end_of_a_long_pause(sim, host, paired):
+    other = pair(WhatsAppSession.objects.create(session_id="desk", name="Desk"), sim.phone(BIA, name="Bia"))
+    sim.stop()
+    for session in (paired, other):
+        ask(session, Command.RESTART)
+        wait_for_status(session, Status.WAITING, "whatsapp-unreachable")
+    patient = host.supervisor.runners[other.pk]
+    patient.after("retry", 300.0, patient.begin)
+
+    sim.start()
+
+    wait_for_status(paired, Status.CONNECTED)
+    wait_for_status(other, Status.CONNECTED, within=15)
+
+
+def test_a_clock_that_has_jumped_does_not_keep_a_session_waiting(sim, tmp_path):
+    session = WhatsAppSession.objects.create(session_id="shop", name="Shop")
+    with running_host(tmp_path / "stores"):
+        pair(session, sim.phone(ANA, name="Ana"))
+    # As written by a host whose clock was an hour ahead.
+    WhatsAppSession.objects.update(retry_at=timezone.now() + timedelta(hours=1))
+    with running_host(tmp_path / "stores") as host:
+        runner = eventually(lambda: host.supervisor.runners.get(session.pk), "the claim")
+        eventually(lambda: runner.phase == "waiting", "the wait")
+        when, _ = runner._deadlines._waiting["retry"]
+        assert when - time.monotonic() <= backoff.LONGEST_DELAY
+        assert fresh(session).retry_at is not None
