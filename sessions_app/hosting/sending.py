@@ -11,6 +11,8 @@ from collections import OrderedDict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from django.db import InterfaceError, OperationalError
+
 from sessions_app.engine import events as ev
 from sessions_app.hosting import messages
 from sessions_app.lifecycle import Status
@@ -18,6 +20,7 @@ from sessions_app.models import Message
 from sessions_app.reasons import Reason
 
 if TYPE_CHECKING:
+    from sessions_app.hosting.engines import Engine
     from sessions_app.hosting.runner import Runner
 
 _S = Message.MessageStatus
@@ -35,6 +38,7 @@ class Outbox:
         self._in_flight: set[str] = set()
         self._early: OrderedDict[str, ev.ReceiptReceived] = OrderedDict()
         self.grew = True
+        self._lost_track = False
 
     @property
     def busy(self) -> bool:
@@ -47,15 +51,27 @@ class Outbox:
         if not self.grew or runner.phase != "running" or runner.session.status != Status.CONNECTED or not runner.engine:
             return
         self.grew = False
-        runner.session.messages.give_up_expired()
+        try:
+            self._hand_over(runner.engine)
+        except (OperationalError, InterfaceError):
+            self.grew = self._lost_track = True
+            raise
+
+    def _hand_over(self, engine: Engine) -> None:
+        queue = self._runner.session.messages.filter(direction="out")
+        if self._lost_track:
+            # The connection broke as a row was marked. If the mark was stored nevertheless, the engine has never heard of it.
+            queue.filter(status=_S.SENDING).exclude(code__in=self._in_flight).update(status=_S.QUEUED)
+            self._lost_track = False
+        self._runner.session.messages.give_up_expired()
         room = IN_FLIGHT - len(self._in_flight)
-        for message in runner.session.messages.filter(direction="out", status=_S.QUEUED).order_by("pk")[:room]:
+        for message in queue.filter(status=_S.QUEUED).order_by("pk")[:room]:
             if not Message.objects.filter(pk=message.pk, status=_S.QUEUED).update(status=_S.SENDING):
                 continue
             ref = str(message.code)
             self._in_flight.add(ref)
-            runner.engine.send(
-                ev.SendText(session=runner.session.session_id, ref=ref, to=message.chat, text=message.text)
+            engine.send(
+                ev.SendText(session=self._runner.session.session_id, ref=ref, to=message.chat, text=message.text)
             )
 
     def on_sent(self, event: ev.MessageSent) -> None:
