@@ -24,7 +24,7 @@ from django.db.models.functions import Now
 import oxy
 from sessions_app import broadcast
 from sessions_app.engine import events as ev
-from sessions_app.hosting import gauges, lease, leftovers, neighbours, orphans, reactions, session_path
+from sessions_app.hosting import gauges, lease, leftovers, neighbours, orphans, reactions, restored, session_path
 from sessions_app.hosting.engines import Engine, Engines
 from sessions_app.hosting.lanes import Lanes, first_line
 from sessions_app.hosting.runner import Runner
@@ -60,6 +60,7 @@ class HelperDied(Exception):
 def run(stop: Stop) -> None:
     """Host sessions until `stop` is set; returns when every socket is closed and every lease is given back."""
     allow_many_files()
+    restored.check()
     Supervisor(session_path.choose()).run(stop)
 
 

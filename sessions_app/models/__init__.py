@@ -9,7 +9,7 @@ from __future__ import annotations
 from sessions_app.models.access import OwnerLimit, PairingLink
 from sessions_app.models.alerts import Alert
 from sessions_app.models.foreign import ForeignFile, ForeignState
-from sessions_app.models.hosts import Host, LayerMessage
+from sessions_app.models.hosts import DatabaseIdentity, Host, LayerMessage
 from sessions_app.models.messages import Message
 from sessions_app.models.outbox import EventCounter, EventName, OutboxEvent
 from sessions_app.models.samples import Sample
@@ -41,6 +41,7 @@ __all__ = [
     "ApiToken",
     "AuthBlob",
     "Backup",
+    "DatabaseIdentity",
     "DeliveryTurn",
     "EventCounter",
     "EventName",

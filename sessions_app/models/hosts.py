@@ -40,6 +40,15 @@ class Host(models.Model):
         return self.name
 
 
+class DatabaseIdentity(models.Model):
+    """Which database this is: one row, which a dump takes along, and which then names another (hosting/restored.py)."""
+
+    identity = models.CharField(max_length=100)
+
+    def __str__(self) -> str:
+        return self.identity
+
+
 class LayerMessage(models.Model):
     """News on its way between processes (`channel_layer`): all of it on SQLite, on PostgreSQL what NOTIFY cannot carry.
 
