@@ -44,10 +44,11 @@ def identity() -> str:
         return f"{found.st_dev}:{found.st_ino}" if found else ""
     table = WhatsAppSession._meta.db_table
     try:
-        return _ask("SELECT system_identifier FROM pg_control_system()") + ":" + _ask(_NAMES, table)
+        server = _ask("SELECT system_identifier FROM pg_control_system()")
     except ProgrammingError:
         # Some providers keep the server's own name to themselves.
         return _ask(_NAMES, table)
+    return f"{server}:{_ask(_NAMES, table)}"
 
 
 def _ask(query: str, *parameters: str) -> str:
