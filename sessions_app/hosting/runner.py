@@ -66,6 +66,8 @@ class Runner:
         self.open_commands: list[SessionCommand] = []
         self.wanted_phone = self.pairing_phone = ""
         self.unlink_when_connected = False
+        #: Its wait was shortened already: WhatsApp lets somebody else in.
+        self.hurried = False
         #: Another phone than the expected one is linked.
         self.wrong_number = False
         self.reset_delays()
@@ -304,7 +306,7 @@ class Runner:
 
     def wait(self, seconds: float) -> None:
         """Begin in `seconds`, keeping the lease."""
-        self.phase = "waiting"
+        self.phase, self.hurried = "waiting", False
         self.after("retry", seconds, self.begin)
 
     def reset_delays(self) -> None:

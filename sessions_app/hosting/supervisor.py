@@ -84,7 +84,6 @@ class Supervisor:
         self.watcher = Watcher()
         self.gauges = gauges.Gauges()
         self.upkeep = Upkeep(self)
-        self._answered_at = -reactions.HURRY_WITHIN
         self._beat_thread = threading.Thread(target=self._beat_on, name="beat", daemon=True)
 
     def run(self, stop: Stop) -> None:
@@ -115,10 +114,9 @@ class Supervisor:
 
     def whatsapp_answers(self) -> None:
         """A session was let in: the others that wait for WhatsApp may try."""
-        if time.monotonic() - self._answered_at > reactions.HURRY_WITHIN:
-            self._answered_at = time.monotonic()
-            for runner in [runner for runner in list(self.runners.values()) if runner.phase == "waiting"]:
-                runner.post(partial(reactions.hurry, runner))
+        for runner in [r for r in list(self.runners.values()) if r.phase == "waiting" and not r.hurried]:
+            runner.hurried = True
+            runner.post(partial(reactions.hurry, runner))
 
     def drop(self, runner: Runner) -> None:
         with self._lock:
