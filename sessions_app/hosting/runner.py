@@ -65,9 +65,7 @@ class Runner:
         self.engine: Engine | None = None
         self.open_commands: list[SessionCommand] = []
         self.wanted_phone = self.pairing_phone = ""
-        self.unlink_when_connected = False
-        #: Its wait was shortened already: WhatsApp lets somebody else in.
-        self.hurried = False
+        self.unlink_when_connected = self.hurried = False
         #: Another phone than the expected one is linked.
         self.wrong_number = False
         self.reset_delays()
