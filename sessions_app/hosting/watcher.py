@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,9 @@ log = logging.getLogger(__name__)
 
 #: Between two looks: half of it is what a change waits on average.
 LOOK_EVERY = 0.03
+#: A store that has not changed for so many seconds is looked at in every fourth round: a host has hundreds of those. What
+#: messages change is not left to these looks anyway, because their events wake the host.
+QUIET_AFTER, QUIET_ROUNDS = 2.0, 4
 
 
 class Watcher:
@@ -46,16 +50,21 @@ class Watcher:
         self._thread.join(2)
 
     def _run(self) -> None:
+        rounds = 0
         while not self._stopping.wait(LOOK_EVERY):
+            rounds += 1
             with self._lock:
                 everything = list(self._watched.values())
-            for watched in everything:
-                watched.look()
+            quiet_since = time.monotonic() - QUIET_AFTER
+            for number, watched in enumerate(everything, rounds):
+                if watched.changed_at > quiet_since or number % QUIET_ROUNDS == 0:
+                    watched.look()
 
 
 class _Watched:
     def __init__(self, path: Path, changed: Callable[[], None]) -> None:
         self._changed, self._lock = changed, threading.Lock()
+        self.changed_at = time.monotonic()
         # Opened for reading and writing: a reader of a WAL file must be able to map its index.
         self._connection: sqlite3.Connection | None = sqlite3.connect(path, timeout=1, check_same_thread=False)
         self._version = self._read()
@@ -70,7 +79,7 @@ class _Watched:
                 log.debug("live_store_not_readable_now")
                 return
         if version != self._version:
-            self._version = version
+            self._version, self.changed_at = version, time.monotonic()
             self._changed()
 
     def close(self) -> None:
