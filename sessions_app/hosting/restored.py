@@ -30,7 +30,9 @@ def check() -> int:
         known, made = DatabaseIdentity.objects.select_for_update().get_or_create(pk=1, defaults={"identity": now})
         if made or known.identity == now:
             return 0
-        marked = WhatsAppSession.objects.update(lease_clean=False, lease_epoch=F("lease_epoch") + EPOCHS)
+        # No lease of the copy means anything, not even how lately it ended (keeper.py, `_vault_is_recent`).
+        unowned = {"lease_clean": False, "lease_host": None, "lease_until": None}
+        marked = WhatsAppSession.objects.update(**unowned, lease_epoch=F("lease_epoch") + EPOCHS)
         known.identity = now
         known.save()
     log.warning("database_was_restored", extra={"sessions": marked})

@@ -34,6 +34,17 @@ def test_a_copy_has_every_session_taken_over_as_after_an_unclean_end_once():
     assert not taken.clean
 
 
+def test_a_lease_of_the_original_does_not_make_the_copys_vault_a_recent_one():
+    there = Host.objects.create(name="there", pid=1)
+    lease.acquire(make_session(), there)
+    restored.check()
+    DatabaseIdentity.objects.update(identity="of the original")
+    restored.check()
+    taken = lease.acquire(WhatsAppSession.objects.get(), Host.objects.create(name="here", pid=1))
+    assert taken is not None
+    assert taken.previous_until is None
+
+
 def test_a_host_of_the_original_writes_nothing_into_the_copy():
     session = make_session(lease_epoch=7)
     restored.check()
