@@ -49,6 +49,7 @@ class Reason(StrEnum):
     CLIENT_OUTDATED = "client-outdated"
     OUTCOME_UNKNOWN = "outcome-unknown"
     SEND_REFUSED = "send-refused"
+    NOT_ON_WHATSAPP = "not-on-whatsapp"
     UNREADABLE = "unreadable"
     QUEUE_EXPIRED = "queue-expired"
 
@@ -171,6 +172,10 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.UNREADABLE: Explanation(
         "A device of the recipient could not read this message, and it could not be repeated for that device.",
         "Send it again.",
+    ),
+    Reason.NOT_ON_WHATSAPP: Explanation(
+        "There is no WhatsApp account with this number, so nothing was sent.",
+        "Check the number and its country code; in Brazil, with and without the 9 before it.",
     ),
     Reason.QUEUE_EXPIRED: Explanation(
         "The session was not connected in the time that this message could wait, so it was not sent.",

@@ -250,6 +250,9 @@ class Client:
             self._fail_send(command, str(error), tried=True)
             return
         except LibraryError as error:
+            if _ABSENT.match(str(error)):
+                self._fail_send(command, "this number is not on WhatsApp", tried=True, absent=True)
+                return
             tried, in_doubt = judge_send_error(str(error))
             self._fail_send(command, str(error), tried=tried, in_doubt=in_doubt)
             return
@@ -268,7 +271,9 @@ class Client:
     def _fail(self, command: str, error: str) -> None:
         self._pipe.send(events.CommandFailed(session=self.session, command=command, error=error))
 
-    def _fail_send(self, command: events.SendText, error: str, *, tried: bool = False, in_doubt: bool = False) -> None:
+    def _fail_send(
+        self, command: events.SendText, error: str, *, tried: bool = False, in_doubt: bool = False, absent: bool = False
+    ) -> None:
         sentence = (
             f"It is not known whether the message was sent: {error}."
             if in_doubt
@@ -282,6 +287,7 @@ class Client:
                 ref=command.ref,
                 tried=tried,
                 in_doubt=in_doubt,
+                absent=absent,
             )
         )
 
@@ -399,6 +405,8 @@ _NOT_SENT = re.compile(
     r"failed to (?!send message node)|failed to send message node: websocket not connected$"
     r"|server returned error|can't |message recipient "
 )
+#: It asks WhatsApp for the LID of every number that it does not know yet, before anything goes out: an account always has one.
+_ABSENT = re.compile(r"no LID found for ")
 _TRY_LATER = re.compile(rf"websocket|timed out|disconnected|{REFUSED}")
 
 

@@ -128,7 +128,7 @@ class CommandFailed:
     """A command could not be done; `error` is a sentence, without secrets.
 
     `tried`: it reached the library; where it did not, nothing has left this machine. `in_doubt`: the other side may have got
-    it all the same (an acknowledgement that never came, a connection that broke meanwhile).
+    it all the same (an acknowledgement that never came, a connection that broke meanwhile). `absent`: WhatsApp has no such account.
     """
 
     session: str
@@ -137,6 +137,7 @@ class CommandFailed:
     ref: str = ""
     tried: bool = False
     in_doubt: bool = False
+    absent: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -87,7 +87,8 @@ class Outbox:
             # Nothing has left: it goes out when the session is connected again.
             Message.objects.filter(code=event.ref, status=_S.SENDING).update(status=_S.QUEUED)
         else:
-            reason = Reason.OUTCOME_UNKNOWN if event.in_doubt else Reason.SEND_REFUSED
+            refused = Reason.NOT_ON_WHATSAPP if event.absent else Reason.SEND_REFUSED
+            reason = Reason.OUTCOME_UNKNOWN if event.in_doubt else refused
             self._move(event.ref, status=_S.FAILED, reason=reason.value)
         self._done(event.ref)
 

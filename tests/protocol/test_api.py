@@ -117,6 +117,29 @@ def test_what_is_sent_while_the_session_is_down_goes_out_when_it_is_up(sim, host
     assert [line.text for line in bia.inbox] == ["later"]
 
 
+def test_a_number_that_is_not_on_whatsapp_gets_nothing_and_is_told(sim, host, api):
+    bia = sim.phone(BIA, name="Bia")
+    pair_by_qr(api, "shop", sim.phone(ANA, name="Ana"))
+
+    nobody = api.post("/api/sessions/shop/messages", {"to": "+55 11 98765-9999", "text": "hello?"}).json()["id"]
+    somebody = api.post("/api/sessions/shop/messages", {"to": BIA, "text": "hello"}).json()["id"]
+
+    assert message(api, "shop", nobody, "failed")["reason"] == "not-on-whatsapp"
+    message(api, "shop", somebody, "delivered", "read")
+    assert [line.text for line in bia.inbox] == ["hello"]
+
+
+def test_a_group_gets_what_is_sent_to_its_address(sim, host, api):
+    bia = sim.phone(BIA, name="Bia")
+    pair_by_qr(api, "shop", sim.phone(ANA, name="Ana"))
+    group = bia.create_group("Neighbours", [ANA])
+
+    sent = api.post("/api/sessions/shop/messages", {"to": group, "text": "to all"}).json()["id"]
+
+    bia.wait_for_text("to all")
+    assert message(api, "shop", sent, "sent", "delivered", "read")["chat"] == group
+
+
 def test_a_backup_answers_with_what_it_found(sim, host, api):
     pair_by_qr(api, "shop", sim.phone(ANA, name="Ana"))
 
