@@ -20,7 +20,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from sessions_app import broadcast, panels, words
+from sessions_app import broadcast, panels, people, words
 from sessions_app.lifecycle import Command
 from sessions_app.models import (
     ApiToken,
@@ -115,7 +115,8 @@ class SessionAdmin(SessionModelAdmin):
     # --- what is shown ---------------------------------------------------------
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[WhatsAppSession]:
-        return super().get_queryset(request).defer("creds", "proxy_url")
+        rows, owners = super().get_queryset(request).defer("creds", "proxy_url"), people.owners_of(request.user)
+        return rows if owners is None else rows.filter(owner__in=owners)
 
     def get_fieldsets(self, request: HttpRequest, obj: WhatsAppSession | None = None) -> Any:
         return self.fieldsets if obj else self.add_fieldsets
@@ -247,6 +248,12 @@ class MachineAdmin(AnyModelAdmin):
 
     show_full_result_count = False
     list_per_page = 50
+    #: Where a row says whose it is; "" for rows that are nobody's own.
+    owner_field = ""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Model]:
+        rows, owners = super().get_queryset(request), people.owners_of(request.user)
+        return rows.filter(**{f"{self.owner_field}__in": owners}) if self.owner_field and owners is not None else rows
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -259,9 +266,10 @@ class MachineAdmin(AnyModelAdmin):
 
 
 class OfSessionAdmin(MachineAdmin):
-    """Machine rows that belong to a session."""
+    """Machine rows that belong to a session, of those that the person may see."""
 
     list_select_related = ("session",)
+    owner_field = "session__owner"
 
     def get_list_filter(self, request: HttpRequest) -> Any:
         return [*super().get_list_filter(request), ("session", admin.RelatedOnlyFieldListFilter)]
@@ -354,6 +362,7 @@ class WebhookAdmin(MachineAdmin):
     )
     list_filter = ("active",)
     search_fields = ("url", "session_code")
+    owner_field = "session__owner"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Model]:
         return super().get_queryset(request).defer("sealed_secret")
@@ -369,6 +378,7 @@ class WebhookDeliveryAdmin(MachineAdmin):
     list_filter = ("status",)
     list_select_related = ("webhook", "event")
     search_fields = ("webhook__url", "event__session_code")
+    owner_field = "webhook__session__owner"
 
 
 @admin.register(OutboxEvent)
@@ -377,6 +387,7 @@ class OutboxEventAdmin(MachineAdmin):
     fields = ("position", "session_code", "name", "at", "data")
     list_filter = ("name",)
     search_fields = ("session_code",)
+    owner_field = "session__owner"
 
 
 @admin.register(ForeignState)
@@ -386,6 +397,7 @@ class ForeignStateAdmin(MachineAdmin):
     list_display = ("session_id", "owner", "file_count", "sealed_size", "created_at", "updated_at")
     fields = list_display
     search_fields = ("session_id", "owner")
+    owner_field = "owner"
 
     @admin.display(description=_("size, sealed"), ordering="size")
     def sealed_size(self, state: ForeignState) -> str:
@@ -412,6 +424,7 @@ class ApiTokenAdmin(MachineAdmin):
         "last_used_at", "revoked_at",
     )  # fmt: skip
     search_fields = ("name", "prefix", "owner")
+    owner_field = "owner"
     actions = (revoke,)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Model]:

@@ -13,6 +13,7 @@ from sessions_app import outbound
 from sessions_app.models import DEFAULT_SCOPES, EventName, Scope, Webhook, WhatsAppSession
 from sessions_app.models.webhooks import ALL_EVENTS, SUBSCRIBABLE
 from sessions_app.numbers import read_chat, read_phone
+from sessions_app.querysets import SessionQuerySet
 
 if TYPE_CHECKING:
     SessionModelForm = forms.ModelForm[WhatsAppSession]
@@ -34,11 +35,16 @@ class NewSessionForm(SessionModelForm):
 
     def clean_owner(self) -> str:
         owner: str = self.cleaned_data["owner"]
-        if self.owners is not None and owner not in self.owners:
-            raise ValidationError(
-                _("Choose one of your owners: %(owners)s."), params={"owners": ", ".join(self.owners)}, code="not-yours"
-            )
+        check_owner(owner, self.owners)
         return owner
+
+
+def check_owner(owner: str, owners: list[str] | None) -> None:
+    """Raise `ValidationError` where a person who is limited to `owners` (None: not limited) may not write this one."""
+    if owners is not None and owner not in owners:
+        raise ValidationError(
+            _("Choose one of your owners: %(owners)s."), params={"owners": ", ".join(owners)}, code="not-yours"
+        )
 
 
 class PairingCodeForm(forms.Form):
@@ -84,6 +90,14 @@ class WebhookForm(forms.Form):
     #: The session that was named.
     session: WhatsAppSession | None = None
 
+    def __init__(
+        self, *args: Any, visible: SessionQuerySet | None = None, must_name: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        #: The sessions that may be named, and whether one has to be.
+        self.visible = WhatsAppSession.objects.all() if visible is None else visible
+        self.must_name = must_name
+
     @classmethod
     def of(cls, webhook: Webhook) -> WebhookForm:
         """The form as it shows a webhook that exists."""
@@ -105,9 +119,11 @@ class WebhookForm(forms.Form):
     def clean_session_id(self) -> str:
         wanted: str = self.cleaned_data["session_id"]
         if wanted:
-            self.session = WhatsAppSession.objects.filter(session_id=wanted).first()
+            self.session = self.visible.filter(session_id=wanted).first()
             if self.session is None:
                 raise ValidationError(_("There is no such session."), code="no-session")
+        elif self.must_name:
+            raise ValidationError(_("Name one of your sessions: others are not yours to hear of."), code="not-yours")
         return wanted
 
     def clean_events(self) -> list[Any]:
@@ -125,6 +141,14 @@ class TokenForm(forms.Form):
     owner = forms.CharField(label=_("Owner"), max_length=100, required=False)
     days = forms.IntegerField(label=_("Days"), min_value=1, max_value=3650, required=False)
 
+    def __init__(
+        self, *args: Any, visible: SessionQuerySet | None = None, owners: list[str] | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        #: The sessions that may be named; the only owners whose sessions the person may open, None: anybody's.
+        self.visible = WhatsAppSession.objects.all() if visible is None else visible
+        self.owners = owners
+
     @property
     def chosen(self) -> list[str]:
         """The scopes that are ticked."""
@@ -136,8 +160,13 @@ class TokenForm(forms.Form):
         wanted = re.split(r"[\s,]+", self.cleaned_data["sessions"].strip(", \t"))
         if wanted == [""]:
             return None
-        found = WhatsAppSession.objects.in_bulk(wanted, field_name="session_id")
+        found = self.visible.in_bulk(wanted, field_name="session_id")
         for session_id in wanted:
             if session_id not in found:
                 raise ValidationError(_("There is no session %(id)s."), code="no-session", params={"id": session_id})
         return list(found.values())
+
+    def clean_owner(self) -> str:
+        owner: str = self.cleaned_data["owner"]
+        check_owner(owner, self.owners)
+        return owner

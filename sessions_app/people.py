@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sessions_app.lifecycle import Command
-from sessions_app.models import OwnerLimit, WhatsAppSession
+from sessions_app.models import ApiToken, OwnerLimit, Webhook, WhatsAppSession
 
 if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
     from sessions_app.querysets import SessionQuerySet
 
 VIEW = "sessions_app.view_whatsappsession"
@@ -20,6 +22,9 @@ OPERATE = "sessions_app.change_whatsappsession"
 DELETE = "sessions_app.delete_whatsappsession"
 EXPORT = "sessions_app.export_whatsappsession"
 SEE_WEBHOOKS, CHANGE_WEBHOOKS = "sessions_app.view_webhook", "sessions_app.change_webhook"
+ADD_WEBHOOKS, DELETE_WEBHOOKS = "sessions_app.add_webhook", "sessions_app.delete_webhook"
+SEE_TOKENS, ADD_TOKENS = "sessions_app.view_apitoken", "sessions_app.add_apitoken"
+REVOKE_TOKENS = "sessions_app.change_apitoken"
 
 VIEWER, OPERATOR, ADMINISTRATOR = "viewer", "operator", "administrator"
 
@@ -47,6 +52,19 @@ def visible_to(user: Any) -> SessionQuerySet:
     owners = owners_of(user)
     rows = WhatsAppSession.objects.all()
     return rows if owners is None else rows.filter(owner__in=owners)
+
+
+def tokens_of(user: Any) -> QuerySet[ApiToken]:
+    """The API tokens that this person may see and revoke: those that reach no session which they may not see."""
+    owners = owners_of(user)
+    rows = ApiToken.objects.all()
+    return rows if owners is None else rows.filter(owner__in=owners)
+
+
+def webhooks_of(user: Any) -> QuerySet[Webhook]:
+    """The webhooks that tell of nothing but sessions which this person may see."""
+    rows = Webhook.objects.all()
+    return rows if owners_of(user) is None else rows.filter(session__in=visible_to(user))
 
 
 def make_groups(**_signal: Any) -> None:

@@ -12,9 +12,10 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_POST
 
+from sessions_app import people
 from sessions_app.forms import TokenForm
-from sessions_app.models import ApiToken, WhatsAppSession
-from sessions_app.views import staff_only
+from sessions_app.models import ApiToken
+from sessions_app.views import needs
 
 if TYPE_CHECKING:
     from sessions_app.views import StaffRequest
@@ -23,17 +24,18 @@ if TYPE_CHECKING:
 OFFERED = 200
 
 
-@staff_only
+@needs(people.SEE_TOKENS)
 @require_GET
 def token_list(request: StaffRequest) -> HttpResponse:
     return _page(request, TokenForm())
 
 
-@staff_only
+@needs(people.ADD_TOKENS)
 @require_POST
 def new_token(request: StaffRequest) -> HttpResponse:
     """Make a token, and show it this once."""
-    form = TokenForm(request.POST)
+    visible, owners = people.visible_to(request.user), people.owners_of(request.user)
+    form = TokenForm(request.POST, visible=visible, owners=owners)
     if not form.is_valid():
         return _page(request, form, status=422)
     given = form.cleaned_data
@@ -48,10 +50,10 @@ def new_token(request: StaffRequest) -> HttpResponse:
     return _page(request, TokenForm(), shown=text)
 
 
-@staff_only
+@needs(people.REVOKE_TOKENS)
 @require_POST
 def revoke_token(request: StaffRequest, pk: int) -> HttpResponse:
-    token = get_object_or_404(ApiToken, pk=pk)
+    token = get_object_or_404(people.tokens_of(request.user), pk=pk)
     token.revoke()
     messages.success(request, gettext("“%(name)s” was revoked: it opens nothing any more.") % {"name": token.name})
     return redirect("oxy-tokens")
@@ -59,9 +61,9 @@ def revoke_token(request: StaffRequest, pk: int) -> HttpResponse:
 
 def _page(request: StaffRequest, form: TokenForm, *, shown: str = "", status: int = 200) -> HttpResponse:
     context = {
-        "tokens": ApiToken.objects.prefetch_related("sessions").defer("digest"),
+        "tokens": people.tokens_of(request.user).prefetch_related("sessions").defer("digest"),
         "form": form,
         "shown": shown,
-        "offered": WhatsAppSession.objects.values_list("session_id", "name")[:OFFERED],
+        "offered": people.visible_to(request.user).values_list("session_id", "name")[:OFFERED],
     }
     return render(request, "oxy/tokens.html", context, status=status)

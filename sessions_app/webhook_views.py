@@ -14,10 +14,10 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext, ngettext
 from django.views.decorators.http import require_GET, require_POST
 
-from sessions_app import webhooks
+from sessions_app import people, webhooks
 from sessions_app.forms import WebhookForm
-from sessions_app.models import Webhook, WebhookDelivery, WhatsAppSession
-from sessions_app.views import staff_only
+from sessions_app.models import Webhook, WebhookDelivery
+from sessions_app.views import needs
 
 if TYPE_CHECKING:
     from sessions_app.views import StaffRequest
@@ -28,17 +28,18 @@ PAGE = 50
 OFFERED = 200
 
 
-@staff_only
+@needs(people.SEE_WEBHOOKS)
 @require_GET
 def webhook_list(request: StaffRequest) -> HttpResponse:
     return _list_page(request, WebhookForm())
 
 
-@staff_only
+@needs(people.ADD_WEBHOOKS)
 @require_POST
 def new_webhook(request: StaffRequest) -> HttpResponse:
     """Make a webhook, and show its secret this once."""
-    form = WebhookForm(request.POST)
+    limited = people.owners_of(request.user) is not None
+    form = WebhookForm(request.POST, visible=people.visible_to(request.user), must_name=limited)
     if not form.is_valid():
         return _list_page(request, form, status=422)
     webhook, secret = webhooks.make(
@@ -53,17 +54,22 @@ def new_webhook(request: StaffRequest) -> HttpResponse:
 def _list_page(request: StaffRequest, form: WebhookForm, status: int = 200) -> HttpResponse:
     waiting = Count("deliveries", filter=Q(deliveries__status__in=WebhookDelivery.OPEN))
     context = {
-        "webhooks": Webhook.objects.annotate(waiting=waiting),
+        "webhooks": people.webhooks_of(request.user).annotate(waiting=waiting),
         "form": form,
-        "offered": WhatsAppSession.objects.values_list("session_id", "name")[:OFFERED],
+        "offered": people.visible_to(request.user).values_list("session_id", "name")[:OFFERED],
     }
     return render(request, "oxy/webhooks.html", context, status=status)
 
 
-@staff_only
+def _webhook(request: StaffRequest, code: uuid.UUID) -> Webhook:
+    """The webhook that this person asks for; not found where it tells of sessions that they may not see."""
+    return get_object_or_404(people.webhooks_of(request.user), code=code)
+
+
+@needs(people.SEE_WEBHOOKS)
 @require_GET
 def webhook_page(request: StaffRequest, code: uuid.UUID) -> HttpResponse:
-    return _page(request, get_object_or_404(Webhook, code=code))
+    return _page(request, _webhook(request, code))
 
 
 def _page(
@@ -84,11 +90,11 @@ def _page(
     return render(request, "oxy/webhook.html", context, status=status)
 
 
-@staff_only
+@needs(people.CHANGE_WEBHOOKS)
 @require_POST
 def change_webhook(request: StaffRequest, code: uuid.UUID) -> HttpResponse:
     """Save its address and its events. Whose events they are can't be changed: what waits would be another's."""
-    webhook = get_object_or_404(Webhook, code=code)
+    webhook = _webhook(request, code)
     form = WebhookForm({**request.POST.dict(), "events": request.POST.getlist("events"), "session_id": ""})
     if not form.is_valid():
         return _page(request, webhook, form=form, status=422)
@@ -97,13 +103,15 @@ def change_webhook(request: StaffRequest, code: uuid.UUID) -> HttpResponse:
     return redirect("oxy-webhook", webhook.code)
 
 
-@staff_only
+@needs(people.CHANGE_WEBHOOKS)
 @require_POST
 def command_webhook(request: StaffRequest, code: uuid.UUID, verb: str) -> HttpResponse:
     """One of the buttons of its page."""
     if verb not in _VERBS:
         raise Http404
-    return _VERBS[verb](request, get_object_or_404(Webhook, code=code))
+    if verb == "delete" and not request.user.has_perm(people.DELETE_WEBHOOKS):
+        return render(request, "oxy/not_allowed.html", status=403)
+    return _VERBS[verb](request, _webhook(request, code))
 
 
 def _rotate(request: StaffRequest, webhook: Webhook) -> HttpResponse:
@@ -143,11 +151,11 @@ _VERBS: dict[str, Callable[[StaffRequest, Webhook], HttpResponse]] = {
 }
 
 
-@staff_only
+@needs(people.CHANGE_WEBHOOKS)
 @require_POST
 def send_again(request: StaffRequest, code: uuid.UUID, delivery: uuid.UUID) -> HttpResponse:
     row = get_object_or_404(
-        WebhookDelivery.objects.select_related("event", "webhook"), webhook__code=code, code=delivery
+        WebhookDelivery.objects.select_related("event", "webhook"), webhook=_webhook(request, code), code=delivery
     )
     webhooks.send_again(row)
     messages.success(request, gettext("It is sent again; the answer appears below."))
