@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.metadata
 import json
+import logging
 import os
 import re
 import shlex
@@ -288,6 +289,20 @@ def test_functions_are_short() -> None:
 def test_every_module_says_what_it_is_for() -> None:
     silent = [module for module, tree in modules().items() if tree.body and not ast.get_docstring(tree)]
     assert silent == []
+
+
+def test_log_lines_name_their_fields_as_logging_allows() -> None:
+    """A field called like one of a record's own raises where it is logged, in place of what was to follow."""
+    reserved = {*vars(logging.makeLogRecord({})), "message", "asctime"}
+    taken = [
+        f"{module}:{node.lineno} {key.value}"
+        for module, tree in modules().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.keyword) and node.arg == "extra" and isinstance(node.value, ast.Dict)
+        for key in node.value.keys
+        if isinstance(key, ast.Constant) and key.value in reserved
+    ]
+    assert taken == []
 
 
 # --- what has to exist ---------------------------------------------------------------------

@@ -321,7 +321,7 @@ def _outdated(runner: Runner, event: ev.ClientOutdated) -> None:
 
 
 def _undecryptable(runner: Runner, event: ev.MessageUndecryptable) -> None:
-    log.warning("message_unreadable", extra={"session": runner.session.session_id, "message": event.message_id})
+    log.warning("message_unreadable", extra={"session": runner.session.session_id, "message_id": event.message_id})
     messages.record_unreadable(runner.session, event)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from sessions_app.engine.events import MessageReceived, MessageUndecryptable, ReceiptReceived
-from sessions_app.hosting import messages
+from sessions_app.hosting import messages, reactions
 from sessions_app.models import Message, WhatsAppSession
 
 pytestmark = pytest.mark.django_db
@@ -47,7 +48,7 @@ def test_a_spool_that_is_read_again_adds_nothing(session):
 
 
 def test_a_message_nobody_can_read_is_written_down(session):
-    messages.record_unreadable(session, undecryptable())
+    reactions.react(cast(Any, SimpleNamespace(session=session)), undecryptable())
     assert texts() == [("unreadable", "")]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,24 @@ def eventually(look: Callable[[], T], what: str, within: float = PATIENCE) -> T:
         assert time.monotonic() < end, f"not seen within {within:.0f} s: {what}"
         time.sleep(0.02)
     return found
+
+
+class Faults(logging.Handler):
+    """Items that a runner could not handle: it goes on without them, a test must not."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.seen: list[str] = []
+        self._logger = logging.getLogger("sessions_app.hosting.runner")
+        self._logger.addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.getMessage() == "item_failed":
+            self.seen.append(str(record.exc_info and record.exc_info[1]))
+
+    def end(self) -> None:
+        self._logger.removeHandler(self)
+        assert self.seen == []
 
 
 class RunningHost:
@@ -75,12 +94,13 @@ class RunningHost:
 
 @contextmanager
 def running_host(path: Path) -> Iterator[RunningHost]:
-    host = RunningHost(path)
+    faults, host = Faults(), RunningHost(path)
     try:
         yield host
     finally:
         if not host.crashed:
             host.stop()
+        faults.end()
 
 
 def fresh(session: WhatsAppSession) -> WhatsAppSession:

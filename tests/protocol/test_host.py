@@ -285,7 +285,7 @@ def test_deleting_unlinks_the_phone_first(sim, host, paired, stores):
     ask(paired, Command.DELETE)
     eventually(lambda: not WhatsAppSession.objects.exists(), "the row's end")
     assert sim.phone(ANA).devices == []
-    assert not (stores / "shop").exists()
+    eventually(lambda: not (stores / "shop").exists(), "the end of its directory")
 
 
 def test_deleting_a_stopped_session_connects_to_unlink(sim, host, paired):
