@@ -65,8 +65,10 @@ def ensure() -> Path:
 
 def _unpack(work: Path) -> Path:
     here = node.ensure()
-    install = ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--prefix", str(work)]
-    node.run([*here.npm, *install, PACKAGE], "the browser")
+    # Not with --prefix: npm looks for the machine's own settings (a proxy, a certificate) below it.
+    (work / "package.json").write_text("{}")
+    install = ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"]
+    node.run([*here.npm, *install, PACKAGE], "the browser", cwd=work)
     made = work / "made"
     made.mkdir()
     packed = work / "node_modules" / "@sparticuz" / "chromium" / "bin"
