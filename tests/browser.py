@@ -75,7 +75,8 @@ def _unpack(work: Path) -> Path:
     node.run([here.node, "-e", UNPACK, str(packed), str(made)], "the browser")
     for archive in made.glob("*.tar"):
         with tarfile.open(archive) as files:
-            files.extractall(made, filter="data")
+            # Debian 12's Python 3.11.2 knows no filters yet.
+            files.extractall(made, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
         archive.unlink()
     (made / "fonts.conf").write_text(FONTS.format(folder=FOLDER))
     (made / "chromium").chmod(0o755)
