@@ -12,7 +12,7 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 DEPLOY := SECRET_KEY=only-to-check-the-settings-with-7hK2pQ9xW4vT8nB3mZ6sD1fG5jL0 ALLOWED_HOSTS=oxy.example DATABASE_URL= \
 	OXY_ENCRYPTION_KEYS=b25seS10by1jaGVjay10aGUtc2V0dGluZ3Mtd2l0aCE= BEHIND_HTTPS=1 DEBUG=0
 
-.PHONY: help run demo test check
+.PHONY: help run demo test check messages
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -33,6 +33,9 @@ test: $(DEV) ## every test; integration and acceptance on SQLite and on PostgreS
 	$(PY) -m pytest tests/acceptance
 	$(PY) -m tests.postgres $(PY) -m pytest tests/integration
 	$(PY) -m tests.postgres $(PY) -m pytest tests/acceptance
+
+messages: $(DEV) ## take new texts into locale/, keep the translations, compile; lists what is to be translated
+	$(PY) -m tests.messages
 
 check: $(DEV) ## format, lint, types, settings and migrations; then every test
 	$(PY) -m ruff format --check .

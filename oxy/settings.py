@@ -148,7 +148,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "sessions_app.api.errors.JsonErrors",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.locale.LocaleMiddleware",
+    "sessions_app.languages.PageLanguage",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -181,9 +181,15 @@ LOGIN_URL = "oxy-login"
 LOGIN_REDIRECT_URL = "oxy-sessions"
 LOGOUT_REDIRECT_URL = "oxy-login"
 
-LANGUAGE_CODE = "en"
-LANGUAGES = [("en", _("English")), ("pt-br", _("Brazilian Portuguese"))]
+# Each by its own name, for whoever reads no other.
+LANGUAGES = [("en", "English"), ("pt-br", "Português")]
+#: For whoever has chosen none and whose browser asks for none of these, and for what is sent to nobody in particular.
+LANGUAGE_CODE = env.str("OXY_LANGUAGE", default="").lower().replace("_", "-") or "en"
+if LANGUAGE_CODE not in dict(LANGUAGES):
+    refuse(f"OXY_LANGUAGE must be one of: {', '.join(dict(LANGUAGES))}.")
 LOCALE_PATHS = [BASE_DIR / "locale"]
+LANGUAGE_COOKIE_AGE = 365 * 86_400
+LANGUAGE_COOKIE_HTTPONLY, LANGUAGE_COOKIE_SAMESITE = True, "Lax"
 USE_I18N = True
 TIME_ZONE = "UTC"
 USE_TZ = True
@@ -200,7 +206,7 @@ WHITENOISE_USE_FINDERS = not any(STATIC_ROOT.glob("*"))
 
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 BEHIND_HTTPS = env.bool("BEHIND_HTTPS", default=bool({"RAILWAY_ENVIRONMENT", "RENDER"} & set(env.ENVIRON)))
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_HTTPS
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = BEHIND_HTTPS
 SECURE_SSL_REDIRECT = False  # the platform's edge redirects; its health check speaks plain HTTP
 SECURE_HSTS_SECONDS = 31_536_000 if BEHIND_HTTPS else 0
 SILENCED_SYSTEM_CHECKS = [
@@ -241,7 +247,7 @@ Q_CLUSTER = {
     "ack_failures": True,
     "catch_up": False,
     "save_limit": 100,
-    "label": "Background tasks",
+    "label": _("Background tasks"),
 }
 
 OXY_LOG_FORMAT = env.str("OXY_LOG_FORMAT", default="text")

@@ -46,14 +46,19 @@ class PairingLink(models.Model):
     It ends when a phone is linked, when its time is over, or when somebody takes it back.
     """
 
-    session = models.ForeignKey("sessions_app.WhatsAppSession", on_delete=models.CASCADE, related_name="pairing_links")
+    session = models.ForeignKey(
+        "sessions_app.WhatsAppSession",
+        on_delete=models.CASCADE,
+        related_name="pairing_links",
+        verbose_name=_("session"),
+    )
     #: SHA-256: the token is 256 random bits, so there is nothing to guess.
     digest = models.CharField(max_length=64, unique=True)
-    created_by = models.CharField(max_length=150)
-    created_at = models.DateTimeField(db_default=Now())
-    expires_at = models.DateTimeField()
-    used_at = models.DateTimeField(null=True)
-    revoked_at = models.DateTimeField(null=True)
+    created_by = models.CharField(_("made by"), max_length=150)
+    created_at = models.DateTimeField(_("made"), db_default=Now())
+    expires_at = models.DateTimeField(_("expires"))
+    used_at = models.DateTimeField(_("used"), null=True)
+    revoked_at = models.DateTimeField(_("revoked"), null=True)
 
     class Meta:
         verbose_name = _("pairing link")

@@ -43,6 +43,8 @@ class ForeignFile(models.Model):
     updated_at = models.DateTimeField(db_default=Now())
 
     class Meta:
+        verbose_name = _("file of a Baileys state")
+        verbose_name_plural = _("files of Baileys states")
         constraints: ClassVar = [models.UniqueConstraint(fields=["state", "name"], name="oxy_foreign_file")]
 
     def __str__(self) -> str:

@@ -28,27 +28,31 @@ class Message(models.Model):
         FAILED = "failed", _("failed")
         RECEIVED = "received", _("received")
 
-    session = models.ForeignKey("sessions_app.WhatsAppSession", on_delete=models.CASCADE, related_name="messages")
-    code = models.UUIDField(default=uuid.uuid4, unique=True)
-    direction = models.CharField(max_length=3, choices=Direction.choices)
+    session = models.ForeignKey(
+        "sessions_app.WhatsAppSession", on_delete=models.CASCADE, related_name="messages", verbose_name=_("session")
+    )
+    code = models.UUIDField(_("id"), default=uuid.uuid4, unique=True)
+    direction = models.CharField(_("direction"), max_length=3, choices=Direction.choices)
     #: WhatsApp's id; empty for an outgoing message that was not sent yet.
-    message_id = models.CharField(max_length=128, blank=True)
-    chat = models.CharField(max_length=80)
-    sender = models.CharField(max_length=80, blank=True)
-    text = models.TextField(blank=True)
-    kind = models.CharField(max_length=40, default="text")
-    status = models.CharField(max_length=10, choices=MessageStatus.choices)
-    reason = models.CharField(max_length=40, blank=True)
-    requested_by = models.CharField(max_length=150, blank=True)
+    message_id = models.CharField(_("WhatsApp's id"), max_length=128, blank=True)
+    chat = models.CharField(_("chat"), max_length=80)
+    sender = models.CharField(_("sender"), max_length=80, blank=True)
+    text = models.TextField(_("text"), blank=True)
+    kind = models.CharField(_("kind"), max_length=40, default="text")
+    status = models.CharField(_("status"), max_length=10, choices=MessageStatus.choices)
+    reason = models.CharField(_("reason"), max_length=40, blank=True)
+    requested_by = models.CharField(_("asked by"), max_length=150, blank=True)
     #: An outgoing message that is still queued then is not sent any more.
-    expires_at = models.DateTimeField(null=True)
-    created_at = models.DateTimeField(db_default=Now())
+    expires_at = models.DateTimeField(_("waits until"), null=True)
+    created_at = models.DateTimeField(_("made"), db_default=Now())
     #: WhatsApp's own time of the message.
-    sent_at = models.DateTimeField(null=True)
+    sent_at = models.DateTimeField(_("sent"), null=True)
 
     objects = MessageQuerySet.as_manager()
 
     class Meta:
+        verbose_name = _("message")
+        verbose_name_plural = _("messages")
         ordering: ClassVar = ["-pk"]
         indexes: ClassVar = [
             models.Index(fields=["session", "-id"], name="oxy_message_latest"),

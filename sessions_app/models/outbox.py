@@ -38,17 +38,24 @@ class OutboxEvent(models.Model):
     """One event of a session. Rows are only ever added, and pruned after a week (`outbox.prune`)."""
 
     #: None until it is published; then the id that programs see, in the order in which they see it.
-    position = models.PositiveBigIntegerField(null=True, unique=True)
+    position = models.PositiveBigIntegerField(_("position"), null=True, unique=True)
     #: Outlives the session, whose last event says that it is gone: so no constraint. Primary keys are never used again.
     session = models.ForeignKey(
-        "sessions_app.WhatsAppSession", null=True, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
+        "sessions_app.WhatsAppSession",
+        null=True,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        related_name="+",
+        verbose_name=_("session"),
     )
     session_code = models.CharField(_("session id"), max_length=64, blank=True)
     name = models.CharField(_("event"), max_length=40, choices=EventName.choices)
-    data = models.JSONField(default=dict, encoder=DjangoJSONEncoder)
+    data = models.JSONField(_("data"), default=dict, encoder=DjangoJSONEncoder)
     #: A test goes to this webhook and to nobody else.
-    only_for = models.ForeignKey("sessions_app.Webhook", null=True, on_delete=models.CASCADE, related_name="+")
-    at = models.DateTimeField(db_default=Now())
+    only_for = models.ForeignKey(
+        "sessions_app.Webhook", null=True, on_delete=models.CASCADE, related_name="+", verbose_name=_("only for")
+    )
+    at = models.DateTimeField(_("when"), db_default=Now())
 
     class Meta:
         verbose_name = _("event for programs")
@@ -105,6 +112,10 @@ class EventCounter(models.Model):
     """One row: the last position that was given. Its lock is the right to publish."""
 
     last = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        verbose_name = _("counter of events")
+        verbose_name_plural = _("counters of events")
 
     def __str__(self) -> str:
         return str(self.last)

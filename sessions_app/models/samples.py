@@ -8,6 +8,7 @@ from typing import ClassVar
 from django.db import models
 from django.db.models import Count, Max, Q
 from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
 
 from sessions_app.lifecycle import Status
 
@@ -27,6 +28,8 @@ class Sample(models.Model):
     last_message = models.PositiveBigIntegerField(default=0)
 
     class Meta:
+        verbose_name = _("sample for the charts")
+        verbose_name_plural = _("samples for the charts")
         ordering: ClassVar = ["-pk"]
 
     def __str__(self) -> str:

@@ -97,13 +97,13 @@ class WhatsAppSession(models.Model):
         _("desired state"), max_length=8, choices=Desired.choices, default=Desired.STOPPED, editable=False
     )
     #: WAITING and BANNED: when the host tries again.
-    retry_at = models.DateTimeField(null=True, editable=False)
-    deleting = models.BooleanField(default=False, editable=False)
+    retry_at = models.DateTimeField(_("next attempt"), null=True, editable=False)
+    deleting = models.BooleanField(_("being deleted"), default=False, editable=False)
 
     # The vault's main record, in the shape of Baileys' creds.json; every private half is sealed (vault/keys.py).
     creds = models.JSONField(null=True, editable=False)
     #: The epoch under which the vault was last written.
-    vault_epoch = models.PositiveBigIntegerField(default=0, editable=False)
+    vault_epoch = models.PositiveBigIntegerField(_("vault written in lease"), default=0, editable=False)
 
     phone = models.CharField(_("phone"), max_length=20, blank=True, editable=False)
     jid = models.CharField("JID", max_length=80, blank=True, editable=False)
@@ -116,15 +116,15 @@ class WhatsAppSession(models.Model):
     lease_host = models.ForeignKey(
         Host, null=True, on_delete=models.SET_NULL, related_name="sessions", editable=False, verbose_name=_("host")
     )
-    lease_until = models.DateTimeField(null=True, editable=False)
-    lease_epoch = models.PositiveBigIntegerField(default=0, editable=False)
+    lease_until = models.DateTimeField(_("leased until"), null=True, editable=False)
+    lease_epoch = models.PositiveBigIntegerField(_("number of the lease"), default=0, editable=False)
     #: The last holder gave the lease back after writing everything through.
-    lease_clean = models.BooleanField(default=True, editable=False)
+    lease_clean = models.BooleanField(_("lease given back"), default=True, editable=False)
 
     created_at = models.DateTimeField(_("created"), db_default=Now(), editable=False)
     updated_at = models.DateTimeField(_("changed"), db_default=Now(), editable=False)
-    status_at = models.DateTimeField(db_default=Now(), editable=False)
-    paired_at = models.DateTimeField(null=True, editable=False)
+    status_at = models.DateTimeField(_("status since"), db_default=Now(), editable=False)
+    paired_at = models.DateTimeField(_("paired"), null=True, editable=False)
     last_connected_at = models.DateTimeField(_("last connected"), null=True, editable=False)
     last_backup_at = models.DateTimeField(_("last backup"), null=True, editable=False)
     #: When WhatsApp, and when the account's phone, gave the last sign of life that was stored (hosting/liveness.py).

@@ -18,19 +18,25 @@ from sessions_app.vault import crypto
 class PairingRound(models.Model):
     """One round of codes: the present code with its times, and how the round ended."""
 
-    session = models.ForeignKey("sessions_app.WhatsAppSession", on_delete=models.CASCADE, related_name="rounds")
-    epoch = models.PositiveBigIntegerField()
-    started_at = models.DateTimeField(db_default=Now())
-    ended_at = models.DateTimeField(null=True)
-    outcome = models.CharField(max_length=40, blank=True)
+    session = models.ForeignKey(
+        "sessions_app.WhatsAppSession", on_delete=models.CASCADE, related_name="rounds", verbose_name=_("session")
+    )
+    epoch = models.PositiveBigIntegerField(_("number of the lease"))
+    started_at = models.DateTimeField(_("began"), db_default=Now())
+    ended_at = models.DateTimeField(_("ended"), null=True)
+    outcome = models.CharField(_("outcome"), max_length=40, blank=True)
     #: Position of the present QR code, from 1; 0 until the first one.
-    index = models.PositiveSmallIntegerField(default=0)
-    of = models.PositiveSmallIntegerField(default=6)
+    index = models.PositiveSmallIntegerField(_("code"), default=0)
+    of = models.PositiveSmallIntegerField(_("codes in all"), default=6)
     sealed_code = models.BinaryField(null=True)
-    issued_at = models.DateTimeField(null=True)
-    expires_at = models.DateTimeField(null=True)
+    issued_at = models.DateTimeField(_("code since"), null=True)
+    expires_at = models.DateTimeField(_("code until"), null=True)
     sealed_pairing_code = models.BinaryField(null=True)
     pairing_code_phone = models.CharField(max_length=20, blank=True)
+
+    class Meta:
+        verbose_name = _("pairing round")
+        verbose_name_plural = _("pairing rounds")
 
     def __str__(self) -> str:
         return f"round {self.pk}"
@@ -58,17 +64,21 @@ class PairingRound(models.Model):
 class SessionEvent(models.Model):
     """The timeline: what happened to a session, why, and who did it. `kind` is `status`, `command`, `backup`, `pairing`, `vault`, ..."""
 
-    session = models.ForeignKey("sessions_app.WhatsAppSession", on_delete=models.CASCADE, related_name="events")
-    at = models.DateTimeField(db_default=Now())
-    kind = models.CharField(max_length=20)
-    status = models.CharField(max_length=12, blank=True)
-    reason = models.CharField(max_length=40, blank=True)
-    actor = models.CharField(max_length=150)
-    host = models.CharField(max_length=100, blank=True)
-    epoch = models.PositiveBigIntegerField(default=0)
-    detail = models.JSONField(default=dict)
+    session = models.ForeignKey(
+        "sessions_app.WhatsAppSession", on_delete=models.CASCADE, related_name="events", verbose_name=_("session")
+    )
+    at = models.DateTimeField(_("when"), db_default=Now())
+    kind = models.CharField(_("kind"), max_length=20)
+    status = models.CharField(_("status"), max_length=12, blank=True)
+    reason = models.CharField(_("reason"), max_length=40, blank=True)
+    actor = models.CharField(_("who"), max_length=150)
+    host = models.CharField(_("worker"), max_length=100, blank=True)
+    epoch = models.PositiveBigIntegerField(_("number of the lease"), default=0)
+    detail = models.JSONField(_("details"), default=dict)
 
     class Meta:
+        verbose_name = _("timeline entry")
+        verbose_name_plural = _("timeline entries")
         ordering: ClassVar = ["-pk"]
         indexes: ClassVar = [models.Index(fields=["session", "-id"], name="oxy_event_timeline")]
 
@@ -89,20 +99,24 @@ class SessionCommand(models.Model):
         FAILED = "failed", _("failed")
         WITHDRAWN = "withdrawn", _("withdrawn")
 
-    session = models.ForeignKey("sessions_app.WhatsAppSession", on_delete=models.CASCADE, related_name="commands")
-    verb = models.CharField(max_length=20, choices=[(c.value, c.value) for c in Command])
-    arguments = models.JSONField(default=dict)
-    requested_by = models.CharField(max_length=150)
-    created_at = models.DateTimeField(db_default=Now())
-    taken_at = models.DateTimeField(null=True)
-    done_at = models.DateTimeField(null=True)
-    outcome = models.CharField(max_length=10, choices=Outcome.choices, blank=True)
+    session = models.ForeignKey(
+        "sessions_app.WhatsAppSession", on_delete=models.CASCADE, related_name="commands", verbose_name=_("session")
+    )
+    verb = models.CharField(_("command"), max_length=20, choices=[(c.value, c.value) for c in Command])
+    arguments = models.JSONField(_("details"), default=dict)
+    requested_by = models.CharField(_("asked by"), max_length=150)
+    created_at = models.DateTimeField(_("asked"), db_default=Now())
+    taken_at = models.DateTimeField(_("taken"), null=True)
+    done_at = models.DateTimeField(_("finished"), null=True)
+    outcome = models.CharField(_("outcome"), max_length=10, choices=Outcome.choices, blank=True)
     #: A sentence for people where the outcome is not `done`.
-    error = models.CharField(max_length=300, blank=True)
+    error = models.CharField(_("what went wrong"), max_length=300, blank=True)
 
     objects = CommandQuerySet.as_manager()
 
     class Meta:
+        verbose_name = _("command")
+        verbose_name_plural = _("commands")
         indexes: ClassVar = [
             # Read by hosts several times a second.
             models.Index(fields=["session"], name="oxy_command_open", condition=models.Q(done_at=None)),

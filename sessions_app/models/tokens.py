@@ -176,6 +176,8 @@ class IdempotentRequest(models.Model):
     created_at = models.DateTimeField(db_default=Now(), db_index=True)
 
     class Meta:
+        verbose_name = _("remembered answer")
+        verbose_name_plural = _("remembered answers")
         constraints: ClassVar = [models.UniqueConstraint(fields=["token", "key"], name="oxy_idempotent_once")]
 
     def __str__(self) -> str:

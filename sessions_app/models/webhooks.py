@@ -114,6 +114,8 @@ class WebhookStream(models.Model):
     claimed_until = models.DateTimeField(null=True)
 
     class Meta:
+        verbose_name = _("queue of deliveries")
+        verbose_name_plural = _("queues of deliveries")
         constraints: ClassVar = [models.UniqueConstraint(fields=["webhook", "key"], name="oxy_stream_once")]
         indexes: ClassVar = [
             models.Index(
@@ -139,8 +141,10 @@ class WebhookDelivery(models.Model):
     OPEN = (State.PENDING, State.FAILED)
 
     code = models.UUIDField(_("id"), default=uuid.uuid4, unique=True)
-    webhook = models.ForeignKey(Webhook, on_delete=models.CASCADE, related_name="deliveries")
-    event = models.ForeignKey("sessions_app.OutboxEvent", on_delete=models.CASCADE, related_name="deliveries")
+    webhook = models.ForeignKey(Webhook, on_delete=models.CASCADE, related_name="deliveries", verbose_name=_("webhook"))
+    event = models.ForeignKey(
+        "sessions_app.OutboxEvent", on_delete=models.CASCADE, related_name="deliveries", verbose_name=_("event")
+    )
     stream = models.ForeignKey(WebhookStream, on_delete=models.CASCADE, related_name="deliveries")
     status = models.CharField(_("status"), max_length=10, choices=State.choices, default=State.PENDING)
     attempts = models.PositiveIntegerField(_("attempts"), default=0)
@@ -191,6 +195,10 @@ class DeliveryTurn(models.Model):
     holder = models.UUIDField(null=True)
     running_until = models.DateTimeField(null=True)
     queued_until = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = _("turn to deliver")
+        verbose_name_plural = _("turns to deliver")
 
     def __str__(self) -> str:
         return str(self.holder or "")
