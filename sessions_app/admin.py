@@ -21,6 +21,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from sessions_app import broadcast, panels, people, words
+from sessions_app.admin_filters import StatusFilter
 from sessions_app.lifecycle import Command
 from sessions_app.models import (
     ApiToken,
@@ -97,7 +98,7 @@ def erase(self: SessionAdmin, request: HttpRequest, queryset: QuerySet[WhatsAppS
 class SessionAdmin(SessionModelAdmin):
     list_display = ("badge", "name", "number", "owner", "lease_host", "last_connected_at", "last_backup_at")
     list_display_links = ("name",)
-    list_filter = ("status", "desired", "lease_host")
+    list_filter = (("status", StatusFilter), "desired", "lease_host")
     list_select_related = ("lease_host",)
     search_fields = ("name", "owner", "session_id", "phone", "push_name")
     actions = (start, stop, restart, back_up, log_out, erase)

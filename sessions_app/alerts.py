@@ -20,10 +20,10 @@ from django.core.mail import EmailMessage
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Max
 from django.template.defaultfilters import filesizeformat
-from django.utils import timezone
+from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
-from sessions_app import outbound, troubles
+from sessions_app import outbound, troubles, words
 from sessions_app.models import PHONE_WARNINGS, Alert, Host, VaultCheck, WhatsAppSession
 from sessions_app.vault import crypto
 
@@ -49,10 +49,11 @@ class Trouble:
 
 
 def watch(now: datetime | None = None) -> int:
-    """Look, write down what began and what is over, and tell; how many alerts are open."""
+    """Look, write down what began and what is over, and tell; how many alerts are open. It is told to nobody in particular."""
     now = now or timezone.now()
-    note(list(look(now)), now)
-    tell(now)
+    with translation.override(settings.LANGUAGE_CODE):
+        note(list(look(now)), now)
+        tell(now)
     return Alert.objects.filter(ended_at=None).count()
 
 
@@ -87,7 +88,7 @@ def _sessions_down(now: datetime) -> Iterator[Trouble]:
         session, why = down.session, down.session.explanation.sentence
         sentence = _("%(session)s has not been connected since %(time)s. %(why)s") % {
             "session": f"{session.name} ({session.session_id})",
-            "time": down.since.strftime("%Y-%m-%d %H:%M UTC"),
+            "time": words.moment(down.since),
             "why": _(why) if why else "",
         }
         yield Trouble(Alert.Kind.DOWN, session.session_id, sentence.strip())

@@ -20,7 +20,7 @@ from typing import Any
 from django.db import connections, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
-from django.utils import timezone
+from django.utils import timezone, translation
 from django.utils.translation import gettext
 
 import oxy
@@ -197,8 +197,9 @@ def _release(stream: WebhookStream, claim: uuid.UUID) -> None:
         held.save(update_fields=["claim", "claimed_until", "next_attempt_at", "failures"])
 
 
+@translation.override(None)
 def attempt(client: outbound.Client, delivery: WebhookDelivery, claim: uuid.UUID) -> bool:
-    """Post one event and write down the answer; whether it was taken."""
+    """Post one event and write down the answer, in English: who reads it, nobody knows yet. Whether it was taken."""
     webhook, began = delivery.webhook, time.monotonic()
     try:
         body = body_of(delivery.event)

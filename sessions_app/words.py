@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from django.template.defaultfilters import filesizeformat
+from django.utils.dateparse import parse_datetime
+from django.utils.formats import date_format, number_format
 from django.utils.functional import Promise
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext, gettext_noop, ngettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from sessions_app import reasons
 from sessions_app.lifecycle import Command, Status
-from sessions_app.models import SYSTEM, WHATSAPP, NotAllowed, SessionEvent
+from sessions_app.models import SCHEDULE, SYSTEM, WHATSAPP, NotAllowed, SessionEvent
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
@@ -39,7 +42,9 @@ STATUSES: dict[Status, StatusWords] = {
     Status.CONNECTED: StatusWords(_("Connected"), "connected", "ok", _("Connected to WhatsApp.")),
     Status.WAITING: StatusWords(_("Waiting"), "waiting", "warn", _("Not connected; it tries again by itself.")),
     Status.STOPPED: StatusWords(_("Stopped"), "stopped", "idle", _("Stopped. Its credentials are kept.")),
-    Status.LOGGED_OUT: StatusWords(_("Logged out"), "logged-out", "bad", _("No longer linked to the phone.")),
+    Status.LOGGED_OUT: StatusWords(
+        pgettext_lazy("status", "Logged out"), "logged-out", "bad", _("No longer linked to the phone.")
+    ),
     Status.REPLACED: StatusWords(_("Replaced"), "replaced", "bad", _("Another program took over the connection.")),
     Status.BANNED: StatusWords(_("Banned"), "banned", "bad", _("WhatsApp has blocked this account for some time.")),
     Status.FAILED: StatusWords(_("Failed"), "failed", "bad", _("It cannot go on without you.")),
@@ -50,7 +55,7 @@ COMMANDS: dict[Command, Text] = {
     Command.STOP: _("Stop"),
     Command.RESTART: _("Restart"),
     Command.PAIRING_CODE: _("Get a code"),
-    Command.LOGOUT: _("Log out"),
+    Command.LOGOUT: pgettext_lazy("command", "Log out"),  # else it is the button of Django's admin
     Command.BACKUP: _("Back up now"),
     Command.DELETE: _("Delete"),
 }
@@ -80,7 +85,49 @@ _KINDS: dict[str, Text] = {
     "export": _("Keys downloaded, encrypted"),
     "link": _("Pairing link"),
     "expected": _("Expected number"),
+    "delete": _("Not deleted"),
 }
+
+#: What the details of timeline entries are called, and what the ones say that are a word.
+_FACTS: dict[str, Text] = {
+    "keys": _("keys"),
+    "bytes": _("size"),
+    "differed": _("keys that differed"),
+    "fields": _("fields"),
+    "outcome": _("outcome"),
+    "number": _("number"),
+    "imported": _("keys imported"),
+    "scanned_by": _("scanned by"),
+    "seconds": _("seconds"),
+    "until": _("until"),
+    "error": _("what went wrong"),
+}
+_FACT_WORDS: dict[str, Text] = {"withdrawn": _("withdrawn"), "revoked": _("taken back")}
+
+#: What messages hold that are no text, by the library's names (engine/translate.py).
+_MESSAGE_KINDS: dict[str, Text] = {
+    "imageMessage": _("Picture"),
+    "videoMessage": _("Video"),
+    "ptvMessage": _("Video"),
+    "audioMessage": _("Audio"),
+    "documentMessage": _("Document"),
+    "stickerMessage": _("Sticker"),
+    "contactMessage": _("Contact"),
+    "contactsArrayMessage": _("Contacts"),
+    "locationMessage": _("Place"),
+    "liveLocationMessage": _("Place"),
+    "reactionMessage": _("Reaction taken back"),
+    "pollCreationMessageV3": _("Poll"),
+    "unreadable": _("A message that could not be read"),
+    "empty": _("Empty message"),
+}
+
+#: How sentences begin that engines write down, which know no catalogue; what follows the colon is the library's own.
+_BEGINNINGS = (
+    gettext_noop("WhatsApp gave no pairing code"),
+    gettext_noop("The session could not be logged out"),
+    gettext_noop("The certificate of the host is not valid"),
+)
 
 #: What a host says about the working file that it began with (hosting/keeper.py).
 _SOURCES: dict[str, Text] = {
@@ -111,9 +158,27 @@ def next_step(reason: str) -> str:
     return gettext(text) if text else ""
 
 
+def told(text: str) -> str:
+    """A sentence that a worker wrote down in English, in the reader's language; nothing else is changed."""
+    said = gettext(text) if text else ""
+    beginning, colon, rest = text.partition(": ")
+    return f"{gettext(beginning)}: {rest}" if said == text and colon and beginning in _BEGINNINGS else said
+
+
+def moment(at: datetime) -> str:
+    """A time for where no script makes it the reader's own."""
+    # Translators: a date and a time, as Django's templates write their formats.
+    return f"{date_format(at.astimezone(UTC), gettext('Y-m-d H:i'))} UTC"
+
+
+def message_kind(kind: str) -> Text:
+    """What a message is that holds no text."""
+    return _MESSAGE_KINDS.get(kind, kind)
+
+
 def actor(name: str) -> str:
     """Who did it: a person's name as it is, ours in words."""
-    return {SYSTEM: "Oxy", WHATSAPP: "WhatsApp"}.get(name, name)
+    return {SYSTEM: "Oxy", WHATSAPP: "WhatsApp", SCHEDULE: gettext("Schedule")}.get(name, name)
 
 
 def event_title(event: SessionEvent) -> Text:
@@ -137,14 +202,24 @@ def _is_source(event: SessionEvent) -> bool:
     return event.kind == "vault" and event.detail.get("source") in _SOURCES
 
 
-def event_facts(event: SessionEvent) -> list[tuple[str, str]]:
+def event_facts(event: SessionEvent) -> list[tuple[Text, str]]:
     """What else the entry says: the plain values of its detail, by name."""
-    told = {"command", *(("source", "why") if _is_source(event) else ())}
+    said = {"command", *(("source", "why") if _is_source(event) else ())}
     return [
-        (name.replace("_", " "), filesizeformat(value) if name == "bytes" else str(value))
+        (_FACTS.get(name, name.replace("_", " ")), _fact(name, value))
         for name, value in event.detail.items()
-        if name not in told and isinstance(value, str | int | float) and value != ""
+        if name not in said and isinstance(value, str | int | float) and value != ""
     ]
+
+
+def _fact(name: str, value: Any) -> str:
+    if name == "bytes":
+        return filesizeformat(value)
+    if isinstance(value, float):
+        return number_format(value)
+    if name == "until" and (at := parse_datetime(str(value))):
+        return moment(at)
+    return told(str(value)) if name == "error" else str(_FACT_WORDS.get(str(value), value))
 
 
 def asked_of_many(command: Command, asked: int, refused: dict[str, int]) -> str:

@@ -11,7 +11,8 @@ async function check(field) {
     place.textContent = "";
     return;
   }
-  const answer = await fetch(`${field.dataset.check}?phone=${encodeURIComponent(field.value)}`);
+  const headers = { "X-Oxy-Language": document.documentElement.lang };
+  const answer = await fetch(`${field.dataset.check}?phone=${encodeURIComponent(field.value)}`, { headers });
   if (!answer.ok || answer.redirected || mine !== asked) return;
   const { shown, problem } = await answer.json();
   if (digits(shown) !== digits(field.value)) return;

@@ -4,7 +4,7 @@ const table = () => document.getElementById("deliveries");
 
 async function refresh() {
   if (document.hidden || table().contains(document.activeElement)) return;
-  const answer = await fetch(location.pathname + location.search, { headers: { Accept: "text/html" } });
+  const answer = await fetch(location.pathname + location.search, { headers: { Accept: "text/html", "X-Oxy-Language": document.documentElement.lang } });
   if (!answer.ok || answer.redirected) return;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("deliveries");
   if (!fresh || table().contains(document.activeElement)) return;

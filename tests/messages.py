@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import django_q
@@ -31,6 +31,8 @@ KEYWORDS = DEFAULT_KEYWORDS | {
     for name in ("gettext", "ngettext", "pgettext", "npgettext")
     for suffix in ("_lazy", "_noop")
 }
+#: A text, or its singular and plural; and its context, where one text means two things.
+Text = tuple[str | tuple[str, str], str | None]
 _PLACEHOLDER = re.compile(r"%\(\w+\)[\d.]*[a-z]|%[ds]|\{\w*\}")
 
 
@@ -45,28 +47,29 @@ def said() -> Catalog:
     """Every text for people, in the order of the files."""
     found = Catalog(charset="utf-8")
     for path, texts in _texts():
-        for text in texts:
-            found.add(text, locations=[(path, 0)], context=None)
+        for text, context in texts:
+            found.add(text, locations=[(path, 0)], context=context)
     return found
 
 
-def _texts() -> Iterator[tuple[str, Iterable[str | tuple[str, str]]]]:
+def _texts() -> Iterator[tuple[str, list[Text]]]:
     for part in CODE:
         for path in sorted((ROOT / part).rglob("*.py")):
             if "migrations" not in path.parts:
                 yield str(path.relative_to(ROOT)), _in_code(path.read_bytes())
-    yield REASONS, [text for each in EXPLANATIONS.values() for text in (each.sentence, each.action) if text]
+    yield REASONS, [(text, None) for each in EXPLANATIONS.values() for text in (each.sentence, each.action) if text]
     for path in sorted((ROOT / "templates").rglob("*.html")):
         yield str(path.relative_to(ROOT)), in_template(path.read_text())
     for name in BORROWED:
         yield f"django_q/{name}", _in_code((Path(django_q.__file__).parent / name).read_bytes())
 
 
-def _in_code(source: bytes) -> list[str | tuple[str, str]]:
-    return [text for _line, text, _comments, _context in extract(extract_python, io.BytesIO(source), KEYWORDS) if text]
+def _in_code(source: bytes) -> list[Text]:
+    found = extract(extract_python, io.BytesIO(source), KEYWORDS)
+    return [(text, context) for _line, text, _comments, context in found if text]
 
 
-def in_template(source: str) -> list[str | tuple[str, str]]:
+def in_template(source: str) -> list[Text]:
     """Django makes something like Python of a template, whose indentation means nothing."""
     lines = (line.strip() for line in templatize(source).splitlines())
     return _in_code("\n".join(lines).encode())
@@ -76,10 +79,7 @@ def in_template(source: str) -> list[str | tuple[str, str]]:
 
 
 def catalogue(locale: str) -> Catalog:
-    path = folder(locale) / "django.po"
-    if not path.exists():
-        return Catalog(locale=locale, project="Oxy", charset="utf-8", fuzzy=False, header_comment="# Words of Oxy.")
-    with path.open("rb") as file:
+    with (folder(locale) / "django.po").open("rb") as file:
         return read_po(file, locale=locale)
 
 
@@ -93,7 +93,6 @@ def update(locale: str) -> Catalog:
     """Write the catalogue as the code wants it, translations kept, and its compiled form."""
     catalog = catalogue(locale)
     catalog.update(said(), no_fuzzy_matching=True, update_header_comment=False, update_creation_date=False)
-    folder(locale).mkdir(parents=True, exist_ok=True)
     with (folder(locale) / "django.po").open("wb") as file:
         write_po(file, catalog, width=120, include_lineno=False, ignore_obsolete=True)
     (folder(locale) / "django.mo").write_bytes(compiled(catalogue(locale)))
@@ -103,13 +102,23 @@ def update(locale: str) -> Catalog:
 def problems(locale: str) -> list[str]:
     """What a reader of this language would miss; empty where all is well."""
     template, catalog = said(), catalogue(locale)
-    found = [f"not in the catalogue: {message.id!r}" for message in template if message.id and message.id not in catalog]
-    found += [f"nobody says it any more: {message.id!r}" for message in catalog if message.id and message.id not in template]
-    found += [complaint for message in catalog if message.id for complaint in _complaints(message)]
+    found = [f"not in the catalogue: {message.id!r}" for message in _messages(template) if not _has(catalog, message)]
+    found += [f"said no more: {message.id!r}" for message in _messages(catalog) if not _has(template, message)]
+    found += [complaint for message in _messages(catalog) for complaint in _complaints(message)]
     file = folder(locale) / "django.mo"
     if not file.exists() or file.read_bytes() != compiled(catalog):
         found.append("the compiled catalogue is not made from this one")
     return found
+
+
+def _messages(catalog: Catalog) -> list[Message]:
+    """Without the header, whose id is empty."""
+    return [message for message in catalog if message.id]
+
+
+def _has(catalog: Catalog, message: Message) -> bool:
+    found = catalog.get(message.id, context=message.context)
+    return found is not None and found.id == message.id
 
 
 def _complaints(message: Message) -> Iterator[str]:
@@ -140,7 +149,7 @@ def main() -> int:
     for locale in LOCALES:
         update(locale)
         missing = problems(locale)
-        print(*(f"{locale}: {line}" for line in missing), f"{locale}: {len(missing)} to do", sep="\n")
+        sys.stdout.writelines(f"{locale}: {line}\n" for line in [*missing, f"{len(missing)} to do"])
     return 0
 
 

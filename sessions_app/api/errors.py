@@ -60,6 +60,27 @@ ERRORS: dict[str, tuple[int, Text]] = {
 #: What a status means where nobody of ours has given a code.
 _PLAIN = {400: "bad-request", 401: "unauthorized", 403: "forbidden", 404: "not-found", 405: "method-not-allowed",
           409: "not-allowed", 413: "too-large", 422: "invalid", 429: "rate-limited", 503: "database-unavailable"}  # fmt: skip
+#: What the library says about a field, in our words.
+_PROBLEMS: dict[str, Text] = {
+    "extra_forbidden": _("there is no such field here."),
+    "missing": _("it is required."),
+    "string_type": _("it must be a text."),
+    "string_too_short": _("it must have at least %(min_length)d characters."),
+    "string_too_long": _("it must have at most %(max_length)d characters."),
+    "string_pattern_mismatch": _("it has characters that are not allowed there."),
+    "int_type": _("it must be a whole number."),
+    "int_parsing": _("it must be a whole number."),
+    "int_from_float": _("it must be a whole number."),
+    "bool_type": _("it must be true or false."),
+    "bool_parsing": _("it must be true or false."),
+    "greater_than_equal": _("it must be at least %(ge)s."),
+    "less_than_equal": _("it must be at most %(le)s."),
+    "enum": _("it must be one of these: %(expected)s."),
+    "literal_error": _("it must be one of these: %(expected)s."),
+    "list_type": _("it must be a list."),
+    "too_short": _("it must have at least %(min_length)d entries."),
+    "too_long": _("it must have at most %(max_length)d entries."),
+}
 #: Where answers are JSON whatever happens.
 PREFIXES = ("/api/", "/whatsapp")
 
@@ -112,10 +133,10 @@ def _invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
 
 
 def _what(problem: dict[str, Any]) -> str:
-    if problem["type"] == "extra_forbidden":
-        return gettext("there is no such field here.")
-    if problem["type"] == "missing":
-        return gettext("it is required.")
+    if sentence := _PROBLEMS.get(problem["type"]):
+        said: str = str(sentence) % problem.get("ctx", {})
+        return said
+    # One of our own readers', in the reader's language; or one that is rare, in the library's.
     return f"{problem['msg'].removeprefix('Value error, ').rstrip('.')}."
 
 

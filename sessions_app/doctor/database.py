@@ -12,6 +12,7 @@ from django.apps import apps
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.template.defaultfilters import filesizeformat
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from sessions_app.doctor.findings import Finding, failure, ok, warning
@@ -34,7 +35,7 @@ def check() -> list[Finding]:
 def answers() -> Finding:
     times = [_time_one() for _n in range(7)]
     latency = statistics.median(times)
-    saw = _("%(version)s answers in %(latency).1f ms.") % {"version": version(), "latency": latency}
+    saw = _("%(version)s answers in %(latency)s ms.") % {"version": version(), "latency": number_format(latency, 1)}
     if latency >= FAR_TOO_SLOW:
         return failure(
             "database",
@@ -100,7 +101,7 @@ def clock() -> Finding:
 
 def compare_clocks(seconds: float) -> Finding:
     """What it means that the database's clock is so many seconds ahead."""
-    saw = _("It differs from the database's by %(seconds).1f s.") % {"seconds": abs(seconds)}
+    saw = _("It differs from the database's by %(seconds)s s.") % {"seconds": number_format(abs(seconds), 1)}
     todo = _("Set this machine's clock by NTP: codes, retries and links end at the wrong time.")
     if abs(seconds) >= CLOCK_FAILURE:
         return failure("clock", saw, todo)

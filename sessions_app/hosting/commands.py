@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from django.utils.translation import gettext_noop as _
+
 from sessions_app.hosting import reactions
 from sessions_app.lifecycle import Command, Event, Status
 from sessions_app.models import SCHEDULE, SessionCommand, WhatsAppSession
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 #: How long an unlinking may take, the login that it may need included.
 UNLINK_TIMEOUT = 60.0
+#: Said of what was not done when its session's runner ended.
+ENDED = _("The session ended before this could be done.")
 #: Ends after which WhatsApp lets nobody in, so that an unlinking cannot be asked for.
 _CANNOT_UNLINK = (Status.FAILED, Status.BANNED, Status.REPLACED, Status.LOGGED_OUT)
 
@@ -61,7 +65,7 @@ def _restart(runner: Runner, command: SessionCommand) -> None:
 
 def _pairing_code(runner: Runner, command: SessionCommand) -> None:
     if runner.session.has_creds:
-        command.finish(SessionCommand.Outcome.FAILED, "This session is linked already.")
+        command.finish(SessionCommand.Outcome.FAILED, _("This session is linked already."))
         return
     _want(runner, WhatsAppSession.Desired.RUNNING)
     runner.hold(command)
@@ -74,7 +78,7 @@ def _pairing_code(runner: Runner, command: SessionCommand) -> None:
 
 def _logout(runner: Runner, command: SessionCommand) -> None:
     if runner.session.status != Status.CONNECTED or runner.phase != "running":
-        command.finish(SessionCommand.Outcome.FAILED, "The session is not connected, so WhatsApp cannot be told.")
+        command.finish(SessionCommand.Outcome.FAILED, _("The session is not connected, so WhatsApp cannot be told."))
         return
     runner.hold(command)
     reactions.log_out(runner)
@@ -82,7 +86,7 @@ def _logout(runner: Runner, command: SessionCommand) -> None:
 
 def _backup(runner: Runner, command: SessionCommand) -> None:
     if runner.phase != "running" or runner.session.status != Status.CONNECTED:
-        command.finish(SessionCommand.Outcome.FAILED, "The session is not connected.")
+        command.finish(SessionCommand.Outcome.FAILED, _("The session is not connected."))
         return
     row = runner.keeper.back_up()
     if row.differed or command.requested_by != SCHEDULE:
@@ -109,7 +113,7 @@ def _delete(runner: Runner, command: SessionCommand) -> None:
 def _unlinking_failed(runner: Runner) -> None:
     WhatsAppSession.objects.filter(pk=runner.session.pk).update(deleting=False)
     runner.session.deleting = runner.unlink_when_connected = False
-    error = (
+    error = _(
         "WhatsApp could not be reached to unlink the phone, so nothing was deleted. Try again when it can be reached."
     )
     runner.finish_commands(Command.DELETE, error=error)

@@ -383,7 +383,7 @@ class Runner:
         # Commands that came too late are left to whoever takes the session next.
         late = [item.pk for item in self._inbox if isinstance(item, SessionCommand)]
         SessionCommand.objects.filter(pk__in=late, done_at=None).update(taken_at=None)
-        self.finish_commands(error="The session ended before this could be done.")
+        self.finish_commands(error=commands.ENDED)
         release(self.lease, self.services.host, clean=True)
         self._leave()
         self.news()

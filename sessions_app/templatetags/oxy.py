@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django import template
@@ -21,6 +21,8 @@ register.filter("actor", words.actor)
 register.filter("event_title", words.event_title)
 register.filter("event_sentence", words.event_sentence)
 register.filter("event_facts", words.event_facts)
+register.filter("told", words.told)
+register.filter("message_kind", words.message_kind)
 
 
 @register.simple_tag
@@ -52,11 +54,7 @@ def when(moment: datetime | None) -> SafeString:
     """A time. The page's script turns it into the reader's own zone, and says how long ago it was."""
     if moment is None:
         return format_html('<span class="never">{}</span>', gettext("never"))
-    return format_html(
-        '<time datetime="{}">{} UTC</time>',
-        moment.isoformat(timespec="milliseconds"),
-        moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M"),
-    )
+    return format_html('<time datetime="{}">{}</time>', moment.isoformat(timespec="milliseconds"), words.moment(moment))
 
 
 @register.simple_tag
