@@ -167,8 +167,9 @@ def told(text: str) -> str:
 
 def moment(at: datetime) -> str:
     """A time for where no script makes it the reader's own."""
-    # Translators: a date and a time, as Django's templates write their formats.
-    return f"{date_format(at.astimezone(UTC), gettext('Y-m-d H:i'))} UTC"
+    # A text like any other: in the catalogue stands how the language writes a date and a time.
+    form = gettext("Y-m-d H:i")
+    return f"{date_format(at.astimezone(UTC), form)} UTC"
 
 
 def message_kind(kind: str) -> Text:

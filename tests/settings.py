@@ -18,6 +18,7 @@ for name in (
     "SSL_CERT_FILE",
     "DEBUG",
     "PORT",
+    "OXY_LANGUAGE",
     "OXY_WORKERS",
     "OXY_SIMULATOR_CONTROL",
 ):

@@ -280,6 +280,20 @@ async def test_the_list_follows_every_session_and_keeps_its_filter(staff: User, 
         assert "No session matches." in page.shown["list"]
 
 
+async def test_each_page_hears_in_the_language_that_it_is_written_in(staff: User, session: WhatsAppSession) -> None:
+    async with (
+        opened("/ws/sessions/shop?lang=pt-br", staff) as theirs,
+        opened("/ws/sessions/shop?lang=en", staff) as ours,
+    ):
+        await theirs.next()
+        await ours.next()
+        await in_database(move)(session, Event.CONNECTED)
+        await theirs.until("Conectada ao WhatsApp.")
+        await ours.until("Connected to WhatsApp.")
+        assert not any("Connected to WhatsApp." in html for html in theirs.shown.values())
+        assert not any("Conectada ao WhatsApp." in html for html in ours.shown.values())
+
+
 async def test_a_deleted_session_is_told_on_its_page(staff: User, session: WhatsAppSession) -> None:
     async with opened("/ws/sessions/shop", staff) as page:
         await page.next()

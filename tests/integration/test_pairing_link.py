@@ -85,7 +85,7 @@ def test_a_customer_sees_the_code_and_nothing_else(client: Client) -> None:
         "/admin/",
     ):
         assert hidden not in html
-    assert button_names(html) == {"New round", "Get a code"}
+    assert button_names(html) == {"New round", "Get a code", "Português"}
 
 
 def test_a_link_opens_nothing_of_the_console(client: Client) -> None:

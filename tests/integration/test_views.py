@@ -167,7 +167,7 @@ def test_a_page_shows_its_status_in_words_and_only_the_buttons_that_it_allows(st
     assert str(words.STATUSES[status].label) in html
 
     allowed = lifecycle.allowed(status)
-    expected = {str(words.COMMANDS[command]) for command in allowed} | {"Sign out"}
+    expected = {str(words.COMMANDS[command]) for command in allowed} | {"Sign out", "Português"}
     if Command.PAIRING_CODE in allowed:
         expected = expected - {"Start", "Restart"} | {"Save"}
         expected |= {"Show a QR code"} if status != Status.PAIRING else set()

@@ -24,6 +24,7 @@ def read_settings(**over: str) -> subprocess.CompletedProcess[str]:
         ({"DATABASE_URL": "mysql://somebody:hunter2@host/oxy"}, "DATABASE_URL cannot be used."),
         ({"DATABASE_URL": "postgres://somebody:hunter2@host:port/oxy"}, "DATABASE_URL cannot be read."),
         ({"PORT": "http"}, "PORT must be a whole number."),
+        ({"OXY_LANGUAGE": "tlh"}, "OXY_LANGUAGE must be one of: en, pt-br."),
         ({"OXY_WORKERS": "many"}, "OXY_WORKERS must be a whole number."),
     ],
 )
