@@ -18,9 +18,9 @@ async function ask(method, path, body) {
     response = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
     answer = await response.json();
   } catch {
-    throw new Error("The simulator does not answer. Is it still running?");
+    throw new Error(inWords("The simulator does not answer. Is it still running?"));
   }
-  if (!response.ok) throw new Error(answer.error);
+  if (!response.ok) throw new Error(inWords(answer.error));
   return answer;
 }
 
@@ -61,14 +61,14 @@ function draw(name, value, paint) {
 }
 
 const person = (jid) => jid.split(/[:@]/)[0];
-const clock = (at) => new Date(at * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+const clock = (at) => new Date(at * 1000).toLocaleTimeString(document.documentElement.lang, { hour: "2-digit", minute: "2-digit" });
 
 function paintPhones(phones) {
   $("phone-list").replaceChildren(...phones.map((phone) => {
     const item = document.createElement("li");
     const attributes = { type: "button", "data-number": phone.number, "aria-current": String(phone.number === chosen) };
     const button = element("button", phone.name, attributes);
-    button.append(element("small", phone.number + (phone.online ? "" : " · offline")));
+    button.append(element("small", phone.number + (phone.online ? "" : ` · ${inWords("offline")}`)));
     button.addEventListener("click", () => choose(phone.number));
     item.append(button);
     return item;
@@ -79,10 +79,10 @@ function paintPhones(phones) {
 function paintDevices(devices) {
   $("no-devices").hidden = devices.length > 0;
   $("devices").replaceChildren(...devices.map((device) => {
-    const item = element("li", device.label || "Linked device", { "data-jid": device.jid });
-    item.append(element("small", `${device.connected ? "Connected" : "Not connected"} · ${device.jid}`));
-    const button = element("button", "Unlink", { type: "button", class: "danger", "aria-label": `Unlink ${device.label} ${device.jid}` });
-    button.addEventListener("click", () => act(button, () => ask("POST", `/api/phones/${chosen}/unlink`, { jid: device.jid }), () => "The device is unlinked."));
+    const item = element("li", device.label || inWords("Linked device"), { "data-jid": device.jid });
+    item.append(element("small", `${inWords(device.connected ? "Connected" : "Not connected")} · ${device.jid}`));
+    const button = element("button", inWords("Unlink"), { type: "button", class: "danger", "aria-label": `${inWords("Unlink")} ${device.label} ${device.jid}` });
+    button.addEventListener("click", () => act(button, () => ask("POST", `/api/phones/${chosen}/unlink`, { jid: device.jid }), () => inWords("The device is unlinked.")));
     item.append(button);
     return item;
   }));
@@ -92,10 +92,14 @@ function paintMessages(lines) {
   $("no-messages").hidden = lines.length > 0;
   const list = $("messages");
   list.replaceChildren(...lines.map((line) => {
-    const item = element("li", line.text ?? "A message that this phone could not read.", { class: line.direction, "data-id": line.id });
+    const item = element("li", line.text ?? inWords("A message that this phone could not read."), { class: line.direction, "data-id": line.id });
     item.classList.toggle("unreadable", line.text === null);
-    const who = { in: `from ${person(line.sender)}`, out: `to ${person(line.chat)}`, own: `to ${person(line.chat)}, by a linked device` };
-    item.append(element("small", [who[line.direction], clock(line.at), line.status, line.error].filter(Boolean).join(" · ")));
+    const who = {
+      in: `${inWords("from")} ${person(line.sender)}`,
+      out: `${inWords("to")} ${person(line.chat)}`,
+      own: `${inWords("to")} ${person(line.chat)}, ${inWords("by a linked device")}`,
+    };
+    item.append(element("small", [who[line.direction], clock(line.at), inWords(line.status), line.error].filter(Boolean).join(" · ")));
     return item;
   }));
   list.scrollTop = list.scrollHeight;
@@ -103,18 +107,18 @@ function paintMessages(lines) {
 
 function paintFaults({ faults, active }) {
   $("fault-list").replaceChildren(...Object.entries(faults).map(([name, fault]) => {
-    const item = element("li", fault.sentence, { "data-fault": name });
+    const item = element("li", inWords(fault.sentence), { "data-fault": name });
     const form = element("form", "", { class: "inputs" });
     for (const [parameter, value] of Object.entries(fault.parameters)) {
-      const label = element("label", parameter === "jid" ? "device" : parameter);
-      label.append(element("input", "", { name: parameter, value, autocomplete: "off", placeholder: value === "" ? "all" : "" }));
+      const label = element("label", inWords(parameter === "jid" ? "device" : parameter));
+      label.append(element("input", "", { name: parameter, value, autocomplete: "off", placeholder: value === "" ? inWords("all") : "" }));
       form.append(label);
     }
-    const button = element("button", name.replaceAll("_", " "), { class: "plain", id: `fault-${name}` });
+    const button = element("button", inWords(name.replaceAll("_", " ")), { class: "plain", id: `fault-${name}` });
     form.append(button);
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      act(button, () => ask("POST", `/api/faults/${name}`, Object.fromEntries(new FormData(form))), () => "Done.");
+      act(button, () => ask("POST", `/api/faults/${name}`, Object.fromEntries(new FormData(form))), () => inWords("Done."));
     });
     item.append(form);
     return item;
@@ -155,12 +159,12 @@ async function refresh() {
   const trouble = await ask("GET", "/api/faults");
   if (mine !== turn) return;
   draw("faults", trouble.faults, () => paintFaults(trouble));
-  const active = Object.keys(trouble.active).map((name) => name.replaceAll("_", " "));
-  $("active-faults").textContent = active.length ? `Now: ${active.join(", ")}.` : "Nothing is wrong.";
+  const active = Object.keys(trouble.active).map((name) => inWords(name.replaceAll("_", " ")));
+  $("active-faults").textContent = active.length ? `${inWords("Now:")} ${active.join(", ")}.` : inWords("Nothing is wrong.");
   $("clear-faults").disabled = !active.length;
 }
 
-const linked = (answer) => `Linked: ${answer.jid}`;
+const linked = (answer) => `${inWords("Linked:")} ${answer.jid}`;
 
 function onSubmit(form, button, work, done, clear = []) {
   $(form).addEventListener("submit", (event) => {
@@ -183,7 +187,7 @@ $("scan-offered").addEventListener("click", () => {
   act($("scan-offered"), () => ask("POST", `/api/phones/${chosen}/scan`, { code }), (answer) => { offered = ""; return linked(answer); });
 });
 $("online").addEventListener("change", () => act($("online"), () => ask("POST", `/api/phones/${chosen}/online`, { online: $("online").checked })));
-$("clear-faults").addEventListener("click", () => act($("clear-faults"), () => ask("DELETE", "/api/faults"), () => "All trouble is over."));
+$("clear-faults").addEventListener("click", () => act($("clear-faults"), () => ask("DELETE", "/api/faults"), () => inWords("All trouble is over.")));
 
 window.addEventListener("message", (event) => {
   if (!CONSOLE_ORIGIN.test(event.origin) || event.data?.type !== "oxy-qr" || typeof event.data.code !== "string") return;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -9,6 +10,7 @@ from playwright.sync_api import ConsoleMessage, Error, Page, expect, sync_playwr
 
 from simulator import Simulator
 from simulator.control import PAGE
+from simulator.faults import CATALOGUE
 from tests.browser import launch_options
 
 from .clients import NeonizeClient
@@ -46,6 +48,31 @@ def page(browser_page: Page, simulator: Simulator) -> Iterator[Page]:
     browser_page.remove_listener("console", hear)
     browser_page.remove_listener("pageerror", fail)
     assert errors == []
+
+
+def test_a_browser_that_prefers_portuguese_gets_all_of_it(browser_page: Page, simulator: Simulator) -> None:
+    known = set(re.findall(r'^  "(.+?)": "', (PAGE / "words.js").read_text(), re.M))
+    html = re.sub(r"<title>.*?</title>", "", (PAGE / "index.html").read_text())
+    said = {line.strip() for line in re.findall(r">([^<]*[A-Za-z]{2}[^<]*)<", html)}
+    assert said - known == set()
+    assert {fault.sentence for fault in CATALOGUE.values()} - known == set()
+    assert {name.replace("_", " ") for name in CATALOGUE} - known == set()
+
+    context = browser_page.context.browser.new_context(locale="pt-BR")  # type: ignore[union-attr]
+    page = context.new_page()
+    page.goto(simulator.control_url)
+    expect(page.locator("html")).to_have_attribute("lang", "pt-BR")
+    expect(page.locator("#no-phones")).to_have_text("Ainda não há nenhum celular. Adicione um e vincule-o ao console.")
+    page.get_by_label("Número de telefone, com o código do país").fill(BOB)
+    page.get_by_label("Nome", exact=True).fill("Bia")
+    page.get_by_role("button", name="Adicionar celular").click()
+    expect(page.get_by_placeholder("Cole aqui")).to_be_visible()
+    page.get_by_placeholder("Cole aqui").fill("nothing")
+    page.get_by_role("button", name="Ler", exact=True).click()
+    expect(page.locator("#notice")).to_have_text(
+        "Este não é um código do WhatsApp. Leia o código do outro dispositivo."
+    )
+    context.close()
 
 
 def add_phone(page: Page, number: str, name: str) -> None:
