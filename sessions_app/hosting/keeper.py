@@ -62,8 +62,9 @@ class Keeper:
         self.push_name = session.push_name
         self._store: LiveStore | None = None
         self._rebuilt = False
-        #: A vault that was complete when the lease began is not known to be so once the session has run.
-        self._vault_is_complete = lease.clean
+        #: Whether the vault holds all that the session has done, as far as is known: as the last holder left it until the session
+        #: runs under this lease, and again once it has stopped and everything was written through.
+        self.vault_is_complete = lease.clean
 
     def open(self) -> bool:
         """Put a live store in place, as the module says; returns whether it has credentials."""
@@ -80,7 +81,7 @@ class Keeper:
         """Watch the tables that the library has prepared; called after `StorePrepared`, before the client starts."""
         live = self._store = self._store or LiveStore(self.path)
         live.install_journal()
-        self._vault_is_complete = False
+        self.vault_is_complete = False
         live.set_meta(session_id=self.session.session_id, epoch=self.lease.epoch, boot=boot())
         if self._rebuilt:
             # The library may have migrated a store that an older release saved: the vault follows.
@@ -108,6 +109,11 @@ class Keeper:
                 self.push_name = creds.own_name(changes.creds)[:200]
             written += len(changes.values)
         return written
+
+    def flush_last(self) -> None:
+        """`flush`, once nobody changes the live store any more."""
+        self.flush()
+        self.vault_is_complete |= self._store is not None
 
     def save_in_full(self) -> None:
         """Write the whole live store to the vault; raises `CredentialsVanished`, with the vault as it was."""
@@ -145,6 +151,7 @@ class Keeper:
     def forget(self) -> None:
         """Clear the vault and the live store on purpose: the device is gone, or the session is being deleted."""
         store.clear(self.session, self.lease.epoch)
+        self.vault_is_complete = True
         self.close()
         for path in self.directory.glob(f"{STORE_NAME}*"):
             path.unlink()
@@ -169,7 +176,7 @@ class Keeper:
             return
         self.close()
         live = self._rebuild(snapshot)
-        if not self._vault_is_complete:
+        if not self.vault_is_complete:
             problem += "; " + self._renew_signal_sessions(live)
         self._store, self._rebuilt = live, True
         self._say("vault", problem)

@@ -86,10 +86,13 @@ def renew(host: Host, session_pks: Collection[int], *, now: Any = None) -> set[i
 
 
 def release(lease: Lease, host: Host, *, clean: bool) -> bool:
-    """Give a lease back; `clean` says that everything was written through. Returns False where it was not ours any more."""
+    """Give a lease back; `clean` says that everything was written through. Returns False where it was not ours any more.
+
+    Where it was not, the time until which it ran before us is kept: it says how old the vault may be.
+    """
     return bool(
         WhatsAppSession.objects.filter(pk=lease.session_pk, lease_host=host, lease_epoch=lease.epoch).update(
-            lease_host=None, lease_until=None, lease_clean=clean
+            lease_host=None, lease_until=None if clean else lease.previous_until, lease_clean=clean
         )
     )
 

@@ -378,13 +378,13 @@ class Runner:
             self.news()
 
     def finish(self) -> None:
-        """Give the lease back, everything being written through; the runner is done."""
+        """Give the lease back, as clean as the vault is known to be; the runner is done."""
         self.leave_engine()
         # Commands that came too late are left to whoever takes the session next.
         late = [item.pk for item in self._inbox if isinstance(item, SessionCommand)]
         SessionCommand.objects.filter(pk__in=late, done_at=None).update(taken_at=None)
         self.finish_commands(error=commands.ENDED)
-        release(self.lease, self.services.host, clean=True)
+        release(self.lease, self.services.host, clean=self.keeper.vault_is_complete)
         self._leave()
         self.news()
 
@@ -417,7 +417,7 @@ class Runner:
     def _flush_last(self) -> None:
         self.spool_grew = False
         try:
-            self.keeper.flush()
+            self.keeper.flush_last()
         except CredentialsVanished:
             # A logout: the event that says so is in the spool, or the vault decides at the next login.
             log.info("device_deleted_by_library", extra={"session": self.session.session_id})
