@@ -3,12 +3,13 @@
 Which live store is used, and why, in the order that is tried:
 
 1. The vault cannot be read: nothing is touched, `VaultUnreadable`.
-2. The vault has credentials and the file on this disk was last run under our epoch or the one before it, since this machine's
+2. The vault has credentials and the file on this disk was last run by ourselves, or under the epoch before ours, since this machine's
    start: nobody else has run the session since, so the file is at least as new as the vault. It is used, and what its journal
    still holds is written through.
 3. The vault has credentials, and the file is absent, older, or broken: it is rebuilt from the vault. Unless the last holder ended
    cleanly and the session has not run since, Signal sessions in it may be stale, and would lose messages in silence: they are moved
-   on, or dropped where the vault may be older than a moment (docs/durability.md).
+   on, or dropped where the vault may be older than a moment (docs/durability.md). A file of a later epoch than any that the database
+   knows says that the database was set back: then nothing that the vault says of its own age counts.
 4. The vault has none, but the file has, was run under the epoch before ours, and a round was on: a phone had just been linked when
    the last host died. The file is saved to the vault and used.
 5. Neither has credentials: a fresh file, and a pairing round.
@@ -61,7 +62,7 @@ class Keeper:
         #: The account's own name, as the library last stored it.
         self.push_name = session.push_name
         self._store: LiveStore | None = None
-        self._rebuilt = False
+        self._rebuilt = self._armed = self._vault_was_set_back = False
         #: Whether the vault holds all that the session has done, as far as is known: as the last holder left it until the session
         #: runs under this lease, and again once it has stopped and everything was written through.
         self.vault_is_complete = lease.clean
@@ -81,8 +82,9 @@ class Keeper:
         """Watch the tables that the library has prepared; called after `StorePrepared`, before the client starts."""
         live = self._store = self._store or LiveStore(self.path)
         live.install_journal()
-        self.vault_is_complete = False
-        live.set_meta(session_id=self.session.session_id, epoch=self.lease.epoch, boot=boot())
+        self.vault_is_complete, self._armed = False, True
+        # A session that was deleted and made again has its id from before, and its epochs from the beginning.
+        live.set_meta(row=self.session.pk, session_id=self.session.session_id, epoch=self.lease.epoch, boot=boot())
         if self._rebuilt:
             # The library may have migrated a store that an older release saved: the vault follows.
             store.save_snapshot(self.session, self.lease.epoch, live.snapshot())
@@ -176,14 +178,14 @@ class Keeper:
             return
         self.close()
         live = self._rebuild(snapshot)
-        if not self.vault_is_complete:
+        if not self.vault_is_complete or self._vault_was_set_back:
             problem += "; " + self._renew_signal_sessions(live)
         self._store, self._rebuilt = live, True
         self._say("vault", problem)
 
     def _renew_signal_sessions(self, live: LiveStore) -> str:
         """See to it that no number of a Signal session is used twice; returns how, for the timeline."""
-        if self._vault_is_recent():
+        if self._vault_is_recent() and not self._vault_was_set_back:
             live.advance_signal_sessions()
             return "stale Signal sessions moved on"
         live.forget_signal_sessions()
@@ -248,14 +250,17 @@ class Keeper:
             try:
                 if live.check():
                     return "the file on this disk is damaged"
-                if live.get_meta("session_id") != self.session.session_id:
+                if (live.get_meta("row"), live.get_meta("session_id")) != (
+                    str(self.session.pk),
+                    self.session.session_id,
+                ):
                     return "the file on this disk is of another session"
+                last, found = self.lease.previous_epoch, int(live.get_meta("epoch") or 0)
+                self._vault_was_set_back = found > last and not self._armed
                 if live.get_meta("boot") != boot():
                     # Commits that the system had not written yet went with it, silently: the vault may be newer.
                     return "the file on this disk is from before the machine's restart"
-                found = live.get_meta("epoch")
-                last = self.lease.previous_epoch
-                if found in (str(self.lease.epoch), str(last)):
+                if found == (self.lease.epoch if self._armed else last):
                     return ""
                 return f"the file on this disk is of epoch {found}, the last was {last}"
             finally:

@@ -242,3 +242,40 @@ def test_forgetting_clears_vault_and_file(kept, session):
     kept.forget()
     assert isinstance(store.load(session), store.Absent)
     assert list(kept.directory.glob(f"{STORE_NAME}*")) == []
+
+
+def test_a_file_of_a_deleted_session_is_not_brought_back_under_its_id(kept, tmp_path):
+    """It lies on the disk of a host that was not the last one; the new session's epochs begin where the old one's did."""
+    kept.close()
+    WhatsAppSession.objects.all().delete()
+    made = WhatsAppSession.objects.create(session_id="shop", name="Shop", status=Status.PAIRING)
+    taken = lease.acquire(made, Host.objects.create(name="next", pid=1))
+    assert taken.epoch == kept.lease.epoch
+
+    assert Keeper(made, taken, kept.directory).open() is False
+
+    assert isinstance(store.load(made), store.Absent)
+
+
+def test_a_vault_that_is_older_than_the_file_on_this_disk_is_not_trusted(kept, make_keeper, session):
+    """The database is a copy from before the file's lease: however cleanly that lease had begun, the session went on."""
+    kept.close()
+    LiveStore(kept.path).set_meta(epoch=kept.lease.epoch + 5)
+
+    make_keeper(clean=True).open()
+
+    assert chosen()[1].endswith("stale Signal sessions dropped")
+
+
+def test_a_file_of_the_present_epoch_is_ours_only_if_we_made_it_so(kept, make_keeper):
+    """A database that was set back counts epochs again that a host has used before."""
+    kept.close()
+    LiveStore(kept.path).set_meta(epoch=kept.lease.epoch + 1)
+    following = make_keeper(clean=True)
+    assert following.lease.epoch == kept.lease.epoch + 1
+
+    following.open()
+
+    source, why = chosen()
+    assert source == "vault"
+    assert why.endswith("stale Signal sessions dropped")

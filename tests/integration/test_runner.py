@@ -11,7 +11,7 @@ from sessions_app.lifecycle import Command, Status
 from sessions_app.models import AuthBlob, SessionEvent, WhatsAppSession
 from sessions_app.vault import store
 from sessions_app.vault.live_store import LiveStore
-from tests.integration.runners import TestHost, ask, client_stopped, connect, outcome, run
+from tests.integration.runners import TestHost, ask, client_stopped, connect, outcome
 
 pytest_plugins = ["tests.integration.live_stores"]
 pytestmark = pytest.mark.django_db
