@@ -15,7 +15,9 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
-from sessions_app.models import WhatsAppSession
+from sessions_app.hosting import lease
+from sessions_app.hosting.keeper import Keeper
+from sessions_app.models import Host, WhatsAppSession
 from sessions_app.vault import bundle, store
 from sessions_app.vault.live_store import LiveStore
 from tests.integration import library
@@ -181,3 +183,17 @@ def test_staff_download_what_import_reads_and_the_timeline_says_who(
     assert 'filename="s1.oxy-session.json"' in response["Content-Disposition"]
     event = session.events.get(kind="export")
     assert (event.actor, event.detail["bytes"]) == ("ana", len(response.content))
+
+
+def test_an_imported_session_is_not_trusted_to_be_as_new_as_what_was_sent_since(exported: Path, tmp_path: Path) -> None:
+    """Nothing says whether the exported session went on: its next messages would then go out under numbers that were used."""
+    WhatsAppSession.objects.all().delete()
+    run("import_session", exported)
+
+    taken = lease.acquire(WhatsAppSession.objects.get(), Host.objects.create(name="host", pid=1))
+    assert taken is not None
+    keeper = Keeper(WhatsAppSession.objects.get(), taken, tmp_path)
+    keeper.open()
+    keeper.close()
+
+    assert library.dump(keeper.path)["whatsmeow_sessions"] == []

@@ -141,9 +141,13 @@ def _save_new(session: WhatsAppSession) -> None:
 
 
 def _take_epoch(session: WhatsAppSession) -> int:
-    """A fresh epoch of a session that no host has: whoever takes it next gets a later one."""
+    """A fresh epoch of a session that no host has: whoever takes it next gets a later one.
+
+    The lease before it is no clean one: nobody knows what was sent since the file was written.
+    """
     free = Q(lease_until=None) | Q(lease_until__lt=Now())
-    if not WhatsAppSession.objects.filter(free, pk=session.pk).update(lease_epoch=F("lease_epoch") + 1):
+    unknown = {"lease_epoch": F("lease_epoch") + 1, "lease_clean": False, "lease_until": None}
+    if not WhatsAppSession.objects.filter(free, pk=session.pk).update(**unknown):
         raise CommandError("A worker has this session at the moment. Stop it first.")
     session.refresh_from_db(fields=["lease_epoch"])
     return session.lease_epoch
