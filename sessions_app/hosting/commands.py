@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.utils.translation import gettext_noop as _
 
 from sessions_app.hosting import reactions
+from sessions_app.hosting.keeper import CredentialsVanished
 from sessions_app.lifecycle import Command, Event, Status
 from sessions_app.models import SCHEDULE, SessionCommand, WhatsAppSession
 from sessions_app.reasons import Reason
@@ -88,7 +89,11 @@ def _backup(runner: Runner, command: SessionCommand) -> None:
     if runner.phase != "running" or runner.session.status != Status.CONNECTED:
         command.finish(SessionCommand.Outcome.FAILED, _("The session is not connected."))
         return
-    row = runner.keeper.back_up()
+    try:
+        row = runner.keeper.back_up()
+    except CredentialsVanished:
+        command.finish(SessionCommand.Outcome.FAILED, "The session has just lost its credentials.")
+        raise
     if row.differed or command.requested_by != SCHEDULE:
         facts: dict[str, Any] = {"keys": row.keys, "bytes": row.bytes, "differed": row.differed}
         runner.session.record("backup", actor=command.requested_by, **facts)
@@ -100,7 +105,7 @@ def _delete(runner: Runner, command: SessionCommand) -> None:
     """Unlink the phone first, connecting for that if need be; then delete the row and everything that hangs on it."""
     runner.hold(command)
     if not runner.session.has_creds or runner.session.status in _CANNOT_UNLINK or command.arguments.get("force"):
-        runner.close_socket(runner.delete_row)
+        runner.close_socket(lambda: reactions.delete_row(runner))
         return
     runner.unlink_when_connected = True
     runner.after("unlink", UNLINK_TIMEOUT, lambda: _unlinking_failed(runner))

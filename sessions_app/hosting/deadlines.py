@@ -28,12 +28,20 @@ class Deadlines:
     def cancel(self, name: str) -> None:
         self._waiting.pop(name, None)
 
+    def clear(self) -> None:
+        self._waiting.clear()
+
     def run_due(self) -> None:
         """Call what is due, the oldest first. One that raises stays, and is called again the next time."""
         now = time.monotonic()
-        for name, (when, action) in sorted(self._waiting.items(), key=lambda item: item[1][0]):
-            if when <= now and self._waiting.get(name) == (when, action):
-                action()
-                # It may have set itself anew.
-                if self._waiting.get(name) == (when, action):
-                    del self._waiting[name]
+        for name, deadline in sorted(self._waiting.items(), key=lambda item: item[1][0]):
+            if deadline[0] <= now and self._waiting.get(name) == deadline:
+                self.run(name)
+
+    def run(self, name: str) -> None:
+        """Call this one now."""
+        deadline = self._waiting[name]
+        deadline[1]()
+        # It may have set itself anew.
+        if self._waiting.get(name) == deadline:
+            del self._waiting[name]

@@ -8,13 +8,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from django.db import transaction
 from django.utils import timezone
 
+from sessions_app import broadcast
 from sessions_app.engine import events as ev
 from sessions_app.hosting import messages, rounds
 from sessions_app.lifecycle import Command, Event, Status
-from sessions_app.models import WhatsAppSession
+from sessions_app.models import EventName, OutboxEvent, WhatsAppSession
 from sessions_app.reasons import Reason
+from sessions_app.vault.store import LeaseLost
 
 if TYPE_CHECKING:
     from sessions_app.hosting.engines import Engine
@@ -75,7 +78,7 @@ def engine_died(runner: Runner, engine: Engine) -> None:
     if engine.crashed and engine.share == 1 and runner.phase == "running":
         # It ran there alone, after it had been among those of several crashes: nobody else can have been the cause.
         runner.client_stopped()
-        runner.give_up(Event.FAILED, Reason.CRASHES_ENGINES)
+        runner.surely("retry", lambda: runner.give_up(Event.FAILED, Reason.CRASHES_ENGINES))
     else:
         # One that never came up may not come up the next time either.
         _gone(runner, Reason.ENGINE_DIED, delay=AFTER_CRASH if engine.library else None)
@@ -84,7 +87,7 @@ def engine_died(runner: Runner, engine: Engine) -> None:
 def _gone(runner: Runner, reason: Reason, *, delay: float | None = None, leaked: bool = False) -> None:
     """The socket is closed, by wish or by accident; an accident is followed by another attempt."""
     if not runner.client_stopped(leaked=leaked) and not runner.finished:
-        runner.retry(reason, delay)
+        runner.surely("retry", lambda: runner.retry(reason, delay))
 
 
 # --- the client ---------------------------------------------------------------
@@ -180,7 +183,7 @@ def _round_ended(runner: Runner, event: ev.PairingRoundEnded) -> None:
 
 
 def _paired(runner: Runner, event: ev.Paired) -> None:
-    runner.keeper.flush()
+    runner.intake.write_through()
     runner.end_round("paired")
     runner.cancel("round")
     if _refuses(runner, event.jid):
@@ -233,7 +236,7 @@ def phone_of(jid: str) -> str:
 def _connected(runner: Runner, event: ev.Connected) -> None:
     for name in ("connect", "lost"):
         runner.cancel(name)
-    runner.keeper.flush()
+    runner.intake.write_through()
     if _must_unlink(runner, event.jid):
         log_out(runner)
         return
@@ -296,12 +299,25 @@ def unlinked(runner: Runner, reason: Reason) -> None:
         runner.end_round(reason.value)
         runner.finish_commands(Command.LOGOUT)
         if runner.session.deleting:
-            runner.delete_row()
+            delete_row(runner)
         else:
             runner.apply(Event.LOGGED_OUT, reason, desired=WhatsAppSession.Desired.STOPPED, **_NO_PHONE)
             runner.finish()
 
     runner.close_socket(conclude)
+
+
+def delete_row(runner: Runner) -> None:
+    """Delete the session with all that hangs on it, and its directory."""
+    runner.leave_engine()
+    with transaction.atomic():
+        if not WhatsAppSession.objects.filter(pk=runner.session.pk, lease_epoch=runner.lease.epoch).delete()[0]:
+            raise LeaseLost
+        OutboxEvent.write(runner.session, EventName.SESSION_DELETED, {"session_id": runner.session.session_id})
+    runner.keeper.remove_directory()
+    log.info("session_deleted", extra={"session": runner.session.session_id})
+    runner.leave()
+    broadcast.session_changed(runner.session.pk)
 
 
 def _replaced(runner: Runner, event: ev.Replaced) -> None:

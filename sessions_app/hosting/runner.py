@@ -18,21 +18,21 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from sessions_app import broadcast
 from sessions_app.engine import events as ev
-from sessions_app.engine.spool import SpoolReader
 from sessions_app.engine.store_lock import StoreBusy, StoreLock
-from sessions_app.hosting import backoff, commands, leftovers, messages, reactions, rounds
+from sessions_app.hosting import backoff, commands, leftovers, reactions, rounds
 from sessions_app.hosting.deadlines import Deadlines
+from sessions_app.hosting.intake import Intake
 from sessions_app.hosting.keeper import SPOOL_NAME, CredentialsVanished, Keeper, VaultUnreadable
 from sessions_app.hosting.lease import Lease, engine_holds, release
 from sessions_app.hosting.liveness import Liveness
 from sessions_app.hosting.sending import Outbox
 from sessions_app.lifecycle import Command, Event, IllegalTransition, Status
-from sessions_app.models import EventName, OutboxEvent, PairingRound, SessionCommand, WhatsAppSession
+from sessions_app.models import PairingRound, SessionCommand, WhatsAppSession
 from sessions_app.reasons import Reason
 from sessions_app.vault.store import LeaseLost
 
@@ -48,8 +48,6 @@ CONNECT_TIMEOUT = 60.0
 PREPARE_TIMEOUT, CLOSE_TIMEOUT, SEND_GRACE = 30.0, 3.5, 2.0
 #: A session that was claimed for a command is given back when none comes.
 UNUSED_TIMEOUT = 5.0
-#: The vault is saved in full once more, so long after a login.
-SETTLED_AFTER = 5.0
 
 
 class Runner:
@@ -71,13 +69,13 @@ class Runner:
         self.reset_delays()
         self.directory = services.session_path.directory(session)
         self.keeper = Keeper(session, lease, self.directory)
-        self.spool = SpoolReader(self.directory / SPOOL_NAME)
+        self.intake = Intake(self)
         self.outbox = Outbox(self)
         self.liveness = Liveness(self)
         self._inbox: deque[Any] = deque()
+        self._asked: deque[SessionCommand] = deque()
         self._deadlines = Deadlines()
         self._after_closing: Callable[[], None] | None = None
-        self.journal_grew = self.spool_grew = False
 
     def __repr__(self) -> str:
         return f"<Runner {self.session.session_id} epoch {self.lease.epoch} {self.phase}>"
@@ -86,16 +84,16 @@ class Runner:
 
     def post(self, item: Any) -> None:
         """Put an engine event, a `SessionCommand` or a callable into the inbox, and wake the lane."""
-        self._inbox.append(item)
+        (self._asked if isinstance(item, SessionCommand) else self._inbox).append(item)
         self.services.lanes.wake(self)
 
     def notice_journal(self) -> None:
-        self.journal_grew = True
+        self.intake.journal_grew = True
         self.services.gauges.noticed(self.lane_key)
         self.services.lanes.wake(self)
 
     def notice_spool(self) -> None:
-        self.spool_grew = True
+        self.intake.spool_grew = True
         self.services.lanes.wake(self)
 
     def notice_outbox(self) -> None:
@@ -121,10 +119,13 @@ class Runner:
             if self.phase == "claimed":
                 self.open()
             while self._inbox and not self.finished:
-                self._handle(self._inbox[0])
+                self.handle(self._inbox[0])
                 self._inbox.popleft()
-            self._read_spool()
-            self._flush()
+            # What is asked while the socket is being closed waits for what that leads to.
+            while self._asked and not self.finished and self.phase != "closing":
+                self.handle(self._asked[0])
+                self._asked.popleft()
+            self.intake.take()
             self.outbox.send_queued()
             self._deadlines.run_due()
         except LeaseLost:
@@ -133,9 +134,10 @@ class Runner:
             log.error("vault_unreadable", extra={"session": self.session.session_id, "error": str(error)})
             self.give_up(Event.FAILED, Reason.VAULT_UNREADABLE)
         except CredentialsVanished:
-            self._on_credentials_vanished()
+            self.intake.credentials_vanished()
 
-    def _handle(self, item: Any) -> None:
+    def handle(self, item: Any) -> None:
+        """Do what one item asks for; what it must not stop is raised, everything else is logged."""
         try:
             if isinstance(item, SessionCommand):
                 commands.execute(self, item)
@@ -143,58 +145,15 @@ class Runner:
                 item()
             else:
                 reactions.react(self, item)
-        except (OperationalError, InterfaceError, LeaseLost, VaultUnreadable, CredentialsVanished):
+        except (OperationalError, InterfaceError, LeaseLost, VaultUnreadable):
             raise
+        except CredentialsVanished:
+            self.intake.credentials_vanished()
         except IllegalTransition as error:
             log.warning("event_out_of_place", extra={"session": self.session.session_id, "error": str(error)})
         except Exception:
             # One item must not stop the session, nor be tried for ever.
             log.exception("item_failed", extra={"session": self.session.session_id, "item": type(item).__name__})
-
-    def _read_spool(self) -> None:
-        if self.spool_grew:
-            self.spool_grew = False
-            self.take_spool()
-
-    def take_spool(self) -> None:
-        """Handle everything that the spool holds; its position moves only when all of it is in the database."""
-        try:
-            while batch := self.spool.read():
-                self._take(batch)
-                self.spool.commit()
-                self.news()
-        except BaseException:
-            self.spool.rewind()
-            self.spool_grew = True
-            raise
-
-    def _take(self, batch: list[Any]) -> None:
-        self.liveness.hear(batch)
-        received = [event for event in batch if isinstance(event, ev.MessageReceived)]
-        if received:
-            # A message is shown, and handed on, only once the keys that it changed are safe.
-            self._flush(even_if_quiet=True)
-            messages.record_received(self.session, received)
-        for event in batch:
-            if isinstance(event, ev.ReceiptReceived):
-                self.outbox.on_receipt(event)
-            elif not isinstance(event, ev.MessageReceived) and event.epoch == self.lease.epoch:
-                self._handle(event)
-
-    def _flush(self, *, even_if_quiet: bool = False) -> None:
-        if not (self.journal_grew or even_if_quiet) or self.phase not in ("running", "closing"):
-            return
-        self.journal_grew = False
-        try:
-            self.keeper.flush()
-        except (OperationalError, InterfaceError):
-            self.journal_grew = True
-            raise
-        self.services.gauges.written(self.lane_key)
-        if self.keeper.push_name != self.session.push_name:
-            self.session.push_name = self.keeper.push_name
-            WhatsAppSession.objects.filter(pk=self.session.pk).update(push_name=self.keeper.push_name)
-            self.news()
 
     def after(self, name: str, seconds: float, action: Callable[[], None]) -> None:
         """Call `action` on the lane in `seconds`, replacing an earlier deadline of that name."""
@@ -203,15 +162,24 @@ class Runner:
     def sooner(self, name: str, seconds: float) -> None:
         self._deadlines.sooner(name, seconds)
 
+    def surely(self, name: str, action: Callable[[], None]) -> None:
+        """Call `action` now; where the database is away, again until it was done, whatever becomes of the item that led to it."""
+        self.after(name, 0.0, action)
+        self._deadlines.run(name)
+
     def cancel(self, name: str) -> None:
         self._deadlines.cancel(name)
+
+    def awaits(self, name: str) -> bool:
+        """Whether there is a deadline of that name."""
+        return name in self._deadlines
 
     # --- opening ---------------------------------------------------------------
 
     def open(self) -> None:
         """Begin if the session should run; else stay a moment for the command that it was claimed for."""
         self.session.refresh_from_db()
-        leftovers.take(self.session, self.spool)
+        leftovers.take(self.session, self.intake.spool)
         self.outbox.give_up_interrupted()
         if self.should_run:
             self._begin_in_time()
@@ -297,8 +265,10 @@ class Runner:
 
     def retry(self, reason: Reason, delay: float | None = None) -> None:
         """Close the socket, and begin again after a while."""
-        seconds = next(self._retry_delays) if delay is None else delay
+        seconds = self._next_delay if delay is None else delay
         self.apply(Event.CONNECTION_LOST, reason, retry_at=timezone.now() + timedelta(seconds=seconds))
+        if delay is None:
+            self._next_delay = next(self._retry_delays)
         self.end_round(reason.value)
         self.close_socket(lambda: self.wait(seconds))
 
@@ -310,6 +280,7 @@ class Runner:
     def reset_delays(self) -> None:
         """The next retry is a first one again."""
         self._retry_delays = backoff.delays()
+        self._next_delay: float = next(self._retry_delays)
 
     def close(self, event: Event, reason: Reason, **changes: Any) -> None:
         """Close the socket, write everything through, then record how the session ended and give it back."""
@@ -328,8 +299,8 @@ class Runner:
     @property
     def at_rest(self) -> bool:
         """Whether it runs well and nothing is on its way, so that it can be moved."""
-        steady = self.phase == "running" and self.session.status == Status.CONNECTED and "settle" not in self._deadlines
-        return steady and self.should_run and not (self._inbox or self.open_commands or self.outbox.busy)
+        steady = self.phase == "running" and self.session.status == Status.CONNECTED and not self.awaits("settle")
+        return steady and self.should_run and not (self._inbox or self._asked or self.open_commands or self.outbox.busy)
 
     def hand_over(self, reason: Reason = Reason.HOST_STOPPED) -> None:
         """Another host goes on."""
@@ -353,16 +324,24 @@ class Runner:
 
     def client_stopped(self, *, leaked: bool = False) -> bool:
         """The socket is closed: take what it left. Returns whether somebody waited for that."""
-        self._flush_last()
+        self.intake.take_last()
+        self.outbox.give_up_interrupted()
         then = self._after_closing
         self.leave_engine(leaked=leaked)
-        self.outbox.give_up_interrupted()
         self.cancel("close")
         if then:
-            then()
-            if self._after_closing is then:
-                self._after_closing = None
+            self.surely("close", lambda: self._conclude(then))
         return then is not None
+
+    def _conclude(self, then: Callable[[], None]) -> None:
+        try:
+            then()
+        except IllegalTransition as error:
+            # A phone was linked in the last moment of a round that was being ended.
+            log.warning("event_out_of_place", extra={"session": self.session.session_id, "error": str(error)})
+            self.phase = "claimed"
+        if self._after_closing is then:
+            self._after_closing = None
 
     def leave_engine(self, *, leaked: bool = False) -> None:
         self.services.watcher.forget(self.session.pk)
@@ -381,24 +360,12 @@ class Runner:
         """Give the lease back, as clean as the vault is known to be; the runner is done."""
         self.leave_engine()
         # Commands that came too late are left to whoever takes the session next.
-        late = [item.pk for item in self._inbox if isinstance(item, SessionCommand)]
+        late = [command.pk for command in self._asked]
         SessionCommand.objects.filter(pk__in=late, done_at=None).update(taken_at=None)
         self.finish_commands(error=commands.ENDED)
         release(self.lease, self.services.host, clean=self.keeper.vault_is_complete)
-        self._leave()
+        self.leave()
         self.news()
-
-    def delete_row(self) -> None:
-        """Delete the session with all that hangs on it, and its directory."""
-        self.leave_engine()
-        with transaction.atomic():
-            if not WhatsAppSession.objects.filter(pk=self.session.pk, lease_epoch=self.lease.epoch).delete()[0]:
-                raise LeaseLost
-            OutboxEvent.write(self.session, EventName.SESSION_DELETED, {"session_id": self.session.session_id})
-        self.keeper.remove_directory()
-        log.info("session_deleted", extra={"session": self.session.session_id})
-        self._leave()
-        broadcast.session_changed(self.session.pk)
 
     def hold(self, command: SessionCommand) -> None:
         """Keep a command open until the engine has answered."""
@@ -414,28 +381,12 @@ class Runner:
 
     # --- ends that nobody asked for ----------------------------------------------
 
-    def _flush_last(self) -> None:
-        self.spool_grew = False
-        try:
-            self.keeper.flush_last()
-        except CredentialsVanished:
-            # A logout: the event that says so is in the spool, or the vault decides at the next login.
-            log.info("device_deleted_by_library", extra={"session": self.session.session_id})
-        self.take_spool()
-
     def _close_by_force(self) -> None:
         """The engine does not answer: only its end closes the socket for certain."""
-        log.error("engine_does_not_answer", extra={"session": self.session.session_id})
         if self.engine:
+            log.error("engine_does_not_answer", extra={"session": self.session.session_id})
             self.engine.kill()
         self.client_stopped()
-
-    def _on_credentials_vanished(self) -> None:
-        """The library deleted its rows. If a logout explains it, the spool says so within moments."""
-        self.spool_grew = True
-        self.cancel("settle")
-        if "vanished" not in self._deadlines:
-            self.after("vanished", 10.0, lambda: self.give_up(Event.FAILED, Reason.CREDENTIALS_VANISHED))
 
     def _abandon(self) -> None:
         """Somebody else has the session: close the socket and change nothing."""
@@ -443,8 +394,10 @@ class Runner:
         if self.engine:
             self.engine.send(ev.StopClient(session=self.session.session_id))
         self.leave_engine()
-        self._leave()
+        self.leave()
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """The runner is done, and its host forgets it."""
         self.finished, self.phase = True, "finished"
+        self._deadlines.clear()
         self.services.drop(self)

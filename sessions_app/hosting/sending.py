@@ -75,7 +75,7 @@ class Outbox:
             )
 
     def on_sent(self, event: ev.MessageSent) -> None:
-        self._runner.keeper.flush()
+        self._runner.intake.write_through()
         sent_at = datetime.fromtimestamp(event.timestamp, UTC)
         self._move(event.ref, status=_S.SENT, message_id=event.message_id, sent_at=sent_at)
         if early := self._early.pop(event.message_id, None):

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.db import OperationalError, connection
 
-from sessions_app.hosting import lease
+from sessions_app.engine import events as ev
+from sessions_app.hosting import backoff, lease, reactions
+from sessions_app.hosting.runner import Runner
 from sessions_app.lifecycle import Command, Status
-from sessions_app.models import AuthBlob, SessionEvent, WhatsAppSession
+from sessions_app.models import AuthBlob, Message, SessionEvent, WhatsAppSession
 from sessions_app.vault import store
 from sessions_app.vault.live_store import LiveStore
-from tests.integration.runners import TestHost, ask, client_stopped, connect, outcome
+from tests.integration import library
+from tests.integration.runners import TestHost, ask, client_stopped, connect, hear, outcome, run
 
 pytest_plugins = ["tests.integration.live_stores"]
 pytestmark = pytest.mark.django_db
@@ -104,3 +113,177 @@ def _busy(path: Path) -> None:
     from sessions_app.engine.store_lock import StoreBusy
 
     raise StoreBusy
+
+
+# --- a database that goes away in the middle ----------------------------------------
+
+
+@contextmanager
+def no_database(after: int) -> Iterator[None]:
+    """The database answers so many statements more."""
+    left = [after]
+
+    def execute(run: Callable[..., Any], sql: str, *arguments: Any) -> Any:
+        if sql.split()[0] not in ("SAVEPOINT", "ROLLBACK", "RELEASE"):
+            left[0] -= 1
+        if left[0] < 0:
+            raise OperationalError("gone away")
+        return run(sql, *arguments)
+
+    with connection.execute_wrapper(execute):
+        yield
+
+
+def whenever_it_goes(runner: Runner, settled: Callable[[], bool]) -> None:
+    """Have the database go away before each statement in turn, until `settled`."""
+    for statements in range(60):
+        with no_database(statements):
+            try:
+                runner.work()
+            except OperationalError:
+                continue
+        if settled():
+            return
+    raise AssertionError(f"never settled: {runner}")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_stop_is_concluded_whenever_the_database_goes_away(host, session):
+    runner = host.claim(session)
+    connect(runner)
+    asked = ask(runner, Command.STOP)
+    runner.work()
+    runner.post(ev.ClientStopped(session="shop", epoch=runner.lease.epoch))
+
+    whenever_it_goes(runner, lambda: runner.finished)
+
+    assert (fresh(session).status, outcome(asked), fresh(session).lease_host) == (Status.STOPPED, "done", None)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_client_that_ends_by_accident_is_begun_again_whenever_the_database_goes_away(host, session):
+    runner = host.claim(session)
+    connect(runner)
+    runner.post(ev.ClientStopped(session="shop", epoch=runner.lease.epoch))
+
+    whenever_it_goes(runner, lambda: runner.phase == "waiting")
+
+    # However often it was tried to note that, it is the first attempt that failed.
+    assert (fresh(session).retry_at - fresh(session).status_at).total_seconds() <= backoff.FIRST_DELAY + 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_engine_that_dies_is_replaced_whenever_the_database_goes_away(host, session):
+    runner = host.claim(session)
+    connect(runner)
+    runner.post(lambda: reactions.engine_died(runner, host.engine))
+
+    whenever_it_goes(runner, lambda: runner.phase == "waiting")
+
+
+def test_a_phone_that_is_linked_while_its_round_is_being_ended_stays_linked(host, session, library_file):
+    runner = _in_a_round(host, session, library_file)
+    runner.give_up(reactions.Event.PAIRING_ENDED, reactions.Reason.PAIRING_TIMED_OUT)
+    library.insert(runner.keeper.path, {"whatsmeow_device": [library.device()], **library.rows()})
+    hear(runner, ev.Paired(session="shop", epoch=runner.lease.epoch, at=1.0, jid="4915112345678:7@s.whatsapp.net"))
+    client_stopped(runner)
+
+    runner.work()
+
+    assert (runner.phase, fresh(session).status, fresh(session).has_creds) == ("preparing", Status.CONNECTING, True)
+
+
+def _in_a_round(host: TestHost, session: WhatsAppSession, prepared: Path) -> Runner:
+    AuthBlob.objects.all().delete()
+    WhatsAppSession.objects.update(creds=None, status=Status.NEW)
+    runner = host.claim(session)
+    runner.work()
+    shutil.copy(prepared, runner.keeper.path)
+    run(runner)
+    return runner
+
+
+# --- commands at awkward moments --------------------------------------------------
+
+
+def test_a_start_that_comes_while_a_stop_is_being_done_is_done_after_it(host, session):
+    runner = host.claim(session)
+    connect(runner)
+    hear(runner, ev.Disconnected)
+    runner.apply(reactions.Event.CONNECTION_LOST, reactions.Reason.CONNECTION_CUT)
+    ask(runner, Command.STOP)
+    runner.work()
+    start = ask(runner, Command.START)
+    runner.work()
+    client_stopped(runner)
+    assert (runner.finished, outcome(start)) == (True, "")
+
+    following = host.claim(session)
+    following.work()
+    following.post(start)
+    following.work()
+
+    assert (following.phase, fresh(session).desired) == ("preparing", RUNNING)
+
+
+# --- an unlinking beside other things ------------------------------------------------
+
+
+def delete_device(runner: Runner) -> None:
+    """What the library does when WhatsApp no longer knows the device."""
+    with closing(sqlite3.connect(runner.keeper.path)) as file:
+        file.execute("PRAGMA foreign_keys = ON")
+        file.execute("DELETE FROM whatsmeow_device")
+        file.commit()
+    runner.notice_journal()
+
+
+def logged_out(runner: Runner) -> ev.LoggedOut:
+    return ev.LoggedOut(session="shop", epoch=runner.lease.epoch, at=2.0, code=401)
+
+
+def received(runner: Runner) -> ev.MessageReceived:
+    who = "4915100000001@s.whatsapp.net"
+    return ev.MessageReceived(
+        session="shop", epoch=runner.lease.epoch, at=1.0, message_id="A1", chat=who, sender=who, text="hello"
+    )
+
+
+def test_a_message_that_came_right_before_the_unlinking_is_kept_and_the_unlinking_is_heard(host, session):
+    runner = host.claim(session)
+    connect(runner)
+    delete_device(runner)
+
+    hear(runner, received(runner), logged_out(runner))
+    client_stopped(runner)
+
+    assert Message.objects.get().text == "hello"
+    assert fresh(session).status == Status.LOGGED_OUT
+
+
+def test_an_unlinking_is_heard_beside_a_message_that_was_just_sent(host, session):
+    runner = host.claim(session)
+    connect(runner)
+    sent = session.send_text("4915100000001", "hello", by="tester")
+    runner.notice_outbox()
+    runner.work()
+    delete_device(runner)
+    runner.post(ev.MessageSent(session="shop", ref=str(sent.code), message_id="B1", timestamp=1))
+
+    hear(runner, logged_out(runner))
+    client_stopped(runner)
+
+    sent.refresh_from_db()
+    assert (sent.status, fresh(session).status) == ("sent", Status.LOGGED_OUT)
+
+
+def test_a_backup_beside_an_unlinking_is_answered(host, session):
+    runner = host.claim(session)
+    connect(runner)
+    delete_device(runner)
+    asked = ask(runner, Command.BACKUP)
+
+    hear(runner, logged_out(runner))
+    client_stopped(runner)
+
+    assert (outcome(asked), fresh(session).status) == ("failed", Status.LOGGED_OUT)

@@ -1,0 +1,115 @@
+"""What a session's client leaves on the disk, taken into the database: first the changes of its live store, then its spool's events.
+
+Nothing that the disk holds may keep the rest of it from being read. A deletion of the device is explained by an event, or by
+a deadline; an event that nobody can handle is logged and passed over.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from django.db import InterfaceError, OperationalError
+
+from sessions_app.engine import events as ev
+from sessions_app.engine.spool import SpoolReader
+from sessions_app.hosting import messages
+from sessions_app.hosting.keeper import SPOOL_NAME, CredentialsVanished
+from sessions_app.lifecycle import Event
+from sessions_app.models import WhatsAppSession
+from sessions_app.reasons import Reason
+
+if TYPE_CHECKING:
+    from sessions_app.hosting.runner import Runner
+
+log = logging.getLogger(__name__)
+
+#: How long the event may take that explains why the library has deleted the device.
+EXPLAINED_WITHIN = 10.0
+
+
+class Intake:
+    """What a runner does about its live store and its spool."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self.spool = SpoolReader(runner.directory / SPOOL_NAME)
+        #: Set from other threads.
+        self.journal_grew = self.spool_grew = False
+
+    def take(self) -> None:
+        """Whatever is new."""
+        if self.spool_grew:
+            self.spool_grew = False
+            self._take_spool()
+        self._flush()
+
+    def take_last(self) -> None:
+        """All that is left, the socket being closed."""
+        self.spool_grew = False
+        try:
+            self._runner.keeper.flush_last()
+        except CredentialsVanished:
+            # A logout: the event that says so is in the spool, or the vault decides at the next login.
+            log.info("device_deleted_by_library", extra={"session": self._runner.session.session_id})
+        self._take_spool()
+        self._runner.cancel("vanished")
+
+    def write_through(self) -> None:
+        """Have all changes of the live store in the vault."""
+        try:
+            self._runner.keeper.flush()
+        except CredentialsVanished:
+            self.credentials_vanished()
+
+    def credentials_vanished(self) -> None:
+        """The library deleted its rows. If a logout explains it, the spool says so within moments."""
+        runner = self._runner
+        self.spool_grew = True
+        runner.cancel("settle")
+        if not runner.awaits("vanished"):
+            runner.after(
+                "vanished", EXPLAINED_WITHIN, lambda: runner.give_up(Event.FAILED, Reason.CREDENTIALS_VANISHED)
+            )
+
+    def _take_spool(self) -> None:
+        """Handle everything that the spool holds; its position moves only when all of it is in the database."""
+        try:
+            while batch := self.spool.read():
+                self._take(batch)
+                self.spool.commit()
+                self._runner.news()
+        except BaseException:
+            self.spool.rewind()
+            self.spool_grew = True
+            raise
+
+    def _take(self, batch: list[Any]) -> None:
+        runner = self._runner
+        runner.liveness.hear(batch)
+        received = [event for event in batch if isinstance(event, ev.MessageReceived)]
+        if received:
+            # A message is shown, and handed on, only once the keys that it changed are safe.
+            self._flush(even_if_quiet=True)
+            messages.record_received(runner.session, received)
+        for event in batch:
+            if isinstance(event, ev.ReceiptReceived):
+                runner.outbox.on_receipt(event)
+            elif not isinstance(event, ev.MessageReceived) and event.epoch == runner.lease.epoch:
+                runner.handle(event)
+
+    def _flush(self, *, even_if_quiet: bool = False) -> None:
+        runner = self._runner
+        if not (self.journal_grew or even_if_quiet) or runner.phase not in ("running", "closing"):
+            return
+        self.journal_grew = False
+        try:
+            self.write_through()
+        except (OperationalError, InterfaceError):
+            self.journal_grew = True
+            raise
+        runner.services.gauges.written(runner.lane_key)
+        if runner.keeper.push_name != runner.session.push_name:
+            runner.session.push_name = runner.keeper.push_name
+            WhatsAppSession.objects.filter(pk=runner.session.pk).update(push_name=runner.keeper.push_name)
+            runner.news()
