@@ -12,6 +12,7 @@ from sessions_app.hosting.keeper import CredentialsVanished
 from sessions_app.lifecycle import Command, Event, Status
 from sessions_app.models import SCHEDULE, SessionCommand, WhatsAppSession
 from sessions_app.reasons import Reason
+from sessions_app.vault.store import LeaseLost
 
 if TYPE_CHECKING:
     from sessions_app.hosting.runner import Runner
@@ -27,6 +28,9 @@ _CANNOT_UNLINK = (Status.FAILED, Status.BANNED, Status.REPLACED, Status.LOGGED_O
 def execute(runner: Runner, command: SessionCommand) -> None:
     """Do what was asked; the command's row is finished now, or when the engine has answered."""
     runner.session.refresh_from_db()
+    if runner.session.lease_epoch != runner.lease.epoch:
+        # Whoever has the session now has the command, too.
+        raise LeaseLost
     runner.cancel("unused")
     _VERBS[Command(command.verb)](runner, command)
     if runner.phase == "idle" and not runner.finished:

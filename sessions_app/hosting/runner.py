@@ -66,6 +66,7 @@ class Runner:
         self.unlink_when_connected = self.hurried = False
         #: Another phone than the expected one is linked.
         self.wrong_number = False
+        self._next_delay = backoff.FIRST_DELAY
         self.reset_delays()
         self.directory = services.session_path.directory(session)
         self.keeper = Keeper(session, lease, self.directory)
@@ -280,7 +281,7 @@ class Runner:
     def reset_delays(self) -> None:
         """The next retry is a first one again."""
         self._retry_delays = backoff.delays()
-        self._next_delay: float = next(self._retry_delays)
+        self._next_delay = next(self._retry_delays)
 
     def close(self, event: Event, reason: Reason, **changes: Any) -> None:
         """Close the socket, write everything through, then record how the session ended and give it back."""

@@ -12,11 +12,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from django.db import InterfaceError, OperationalError
+from django.db.models import QuerySet
 
 from sessions_app.engine import events as ev
 from sessions_app.hosting import messages
 from sessions_app.lifecycle import Status
-from sessions_app.models import Message
+from sessions_app.models import Message, WhatsAppSession
 from sessions_app.reasons import Reason
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Outbox:
             raise
 
     def _hand_over(self, engine: Engine) -> None:
-        queue = self._runner.session.messages.filter(direction="out")
+        queue = self._outgoing
         if self._lost_track:
             # The connection broke as a row was marked. If the mark was stored nevertheless, the engine has never heard of it.
             queue.filter(status=_S.SENDING).exclude(code__in=self._in_flight).update(status=_S.QUEUED)
@@ -66,7 +67,7 @@ class Outbox:
         self._runner.session.messages.give_up_expired()
         room = IN_FLIGHT - len(self._in_flight)
         for message in queue.filter(status=_S.QUEUED).order_by("pk")[:room]:
-            if not Message.objects.filter(pk=message.pk, status=_S.QUEUED).update(status=_S.SENDING):
+            if not queue.filter(pk=message.pk, status=_S.QUEUED).update(status=_S.SENDING):
                 continue
             ref = str(message.code)
             self._in_flight.add(ref)
@@ -111,8 +112,15 @@ class Outbox:
         """End the sends that an engine, a host or a stop interrupted: nobody can say any more whether they went out."""
         self._in_flight.clear()
         self.grew = True
-        sending = self._runner.session.messages.filter(direction="out", status=_S.SENDING)
+        sending = self._outgoing.filter(status=_S.SENDING)
         messages.move(self._runner.session, sending, status=_S.FAILED, reason=Reason.OUTCOME_UNKNOWN.value)
+
+    @property
+    def _outgoing(self) -> QuerySet[Message]:
+        """The messages that the session sends, or none: once the lease has passed, another host may be sending them."""
+        runner = self._runner
+        held = WhatsAppSession.objects.filter(pk=runner.session.pk, lease_epoch=runner.lease.epoch)
+        return Message.objects.filter(session__in=held, direction="out")
 
     def _move(self, ref: str, **changes: Any) -> None:
         messages.move(self._runner.session, Message.objects.filter(code=ref, status=_S.SENDING), **changes)

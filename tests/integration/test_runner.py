@@ -16,7 +16,7 @@ from sessions_app.engine import events as ev
 from sessions_app.hosting import backoff, lease, reactions
 from sessions_app.hosting.runner import Runner
 from sessions_app.lifecycle import Command, Status
-from sessions_app.models import AuthBlob, Message, SessionEvent, WhatsAppSession
+from sessions_app.models import AuthBlob, Message, SessionCommand, SessionEvent, WhatsAppSession
 from sessions_app.vault import store
 from sessions_app.vault.live_store import LiveStore
 from tests.integration import library
@@ -287,3 +287,54 @@ def test_a_backup_beside_an_unlinking_is_answered(host, session):
     client_stopped(runner)
 
     assert (outcome(asked), fresh(session).status) == ("failed", Status.LOGGED_OUT)
+
+
+# --- two hosts ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def late(host: TestHost, session: WhatsAppSession) -> Runner:
+    """The runner of a host that stood still until another had taken the session, connected, and begun to send."""
+    runner = host.claim(session)
+    connect(runner)
+    lease.end_leases_of(host.host)
+    other = TestHost(host.session_path.root.with_name("other"), "other")
+    connect(other.claim(session))
+    fresh(session).send_text("4915100000001", "on its way", by="tester")
+    other.runner.notice_outbox()
+    other.runner.work()
+    assert Message.objects.get().status == "sending"
+    return runner
+
+
+def test_a_host_that_comes_late_does_not_end_what_another_is_sending(late, host):
+    late.post(lambda: reactions.engine_died(late, host.engine))
+    late.work()
+    assert Message.objects.get().status == "sending"
+    assert late.finished
+
+
+def test_a_host_that_comes_late_sends_nothing_any_more(late, host, session):
+    Message.objects.update(status="queued")
+    host.engine.heard.clear()
+    late.notice_outbox()
+    late.work()
+    assert Message.objects.get().status == "queued"
+    assert not [command for command in host.engine.heard if isinstance(command, ev.SendText)]
+
+
+def test_a_host_that_lost_track_and_comes_late_does_not_send_again_what_another_is_sending(late, host):
+    late.notice_outbox()
+    with no_database(0), pytest.raises(OperationalError):
+        late.outbox.send_queued()
+    late.work()
+    assert not [command for command in host.engine.heard if isinstance(command, ev.SendText)]
+
+
+def test_a_command_that_was_overtaken_changes_nothing(late, session):
+    WhatsAppSession.objects.update(desired="stopped")
+    start = SessionCommand.objects.create(session=session, verb="start", requested_by="tester")
+    late.post(start)
+    late.work()
+    assert fresh(session).desired == "stopped"
+    assert outcome(start) == ""
