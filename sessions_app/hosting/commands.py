@@ -24,6 +24,9 @@ ENDED = _("The session ended before this could be done.")
 #: Ends after which WhatsApp lets nobody in, so that an unlinking cannot be asked for.
 _CANNOT_UNLINK = (Status.FAILED, Status.BANNED, Status.REPLACED, Status.LOGGED_OUT)
 
+#: A session that is in one of these will be run again, unless somebody has asked for something else.
+_GOES_ON = (Status.CONNECTING, Status.CONNECTED, Status.WAITING)
+
 
 def execute(runner: Runner, command: SessionCommand) -> None:
     """Do what was asked; the command's row is finished now, or when the engine has answered."""
@@ -42,10 +45,11 @@ def _start(runner: Runner, command: SessionCommand) -> None:
     if runner.session.reason == Reason.CREDENTIALS_MISSING:
         # The person has read that the credentials are gone, and asks for a new pairing.
         WhatsAppSession.objects.filter(pk=runner.session.pk).update(paired_at=None)
+    # Before it is tried: a vault that cannot be read ends the attempt, and must not have it asked for again.
+    command.finish()
     if runner.phase in ("idle", "waiting"):
         runner.reset_delays()
         runner.begin()
-    command.finish()
 
 
 def _stop(runner: Runner, command: SessionCommand) -> None:
@@ -64,8 +68,8 @@ def _restart(runner: Runner, command: SessionCommand) -> None:
     _want(runner, WhatsAppSession.Desired.RUNNING)
     runner.reset_delays()
     runner.end_round("restarted")
-    runner.close_socket(runner.begin)
     command.finish()
+    runner.close_socket(runner.begin)
 
 
 def _pairing_code(runner: Runner, command: SessionCommand) -> None:
@@ -84,6 +88,7 @@ def _pairing_code(runner: Runner, command: SessionCommand) -> None:
 def _logout(runner: Runner, command: SessionCommand) -> None:
     if runner.session.status != Status.CONNECTED or runner.phase != "running":
         command.finish(SessionCommand.Outcome.FAILED, _("The session is not connected, so WhatsApp cannot be told."))
+        take_back(runner, command)
         return
     runner.hold(command)
     reactions.log_out(runner)
@@ -120,14 +125,21 @@ def _delete(runner: Runner, command: SessionCommand) -> None:
 
 
 def _unlinking_failed(runner: Runner) -> None:
-    WhatsAppSession.objects.filter(pk=runner.session.pk).update(deleting=False)
-    runner.session.deleting = runner.unlink_when_connected = False
     error = _(
         "WhatsApp could not be reached to unlink the phone, so nothing was deleted. Try again when it can be reached."
     )
     runner.finish_commands(Command.DELETE, error=error)
     runner.session.record("delete", reason=Reason.WHATSAPP_UNREACHABLE.value, error=error)
     runner.close(Event.STOPPED, Reason.WHATSAPP_UNREACHABLE, desired=WhatsAppSession.Desired.STOPPED)
+
+
+def take_back(runner: Runner, command: SessionCommand) -> None:
+    """What was asked cannot be done: undo what asking for it has changed."""
+    if command.verb == Command.DELETE:
+        WhatsAppSession.objects.filter(pk=runner.session.pk).update(deleting=False)
+        runner.session.deleting = runner.unlink_when_connected = False
+    elif command.verb == Command.LOGOUT and runner.session.status in _GOES_ON:
+        _want(runner, WhatsAppSession.Desired.RUNNING)
 
 
 def _want(runner: Runner, desired: WhatsAppSession.Desired) -> None:

@@ -133,7 +133,8 @@ def _command_failed(runner: Runner, event: ev.CommandFailed) -> None:
     elif event.command == "RequestPairingCode":
         runner.finish_commands(Command.PAIRING_CODE, error=event.error)
     elif event.command == "LogOut":
-        runner.finish_commands(Command.LOGOUT, Command.DELETE, error=event.error)
+        runner.finish_commands(Command.LOGOUT, error=event.error)
+        runner.sooner("unlink", 0.0)
         if runner.wrong_number:
             runner.retry(Reason.WRONG_NUMBER)
 

@@ -63,7 +63,7 @@ class Runner:
         self.engine: Engine | None = None
         self.open_commands: list[SessionCommand] = []
         self.wanted_phone = self.pairing_phone = ""
-        self.unlink_when_connected = self.hurried = False
+        self.unlink_when_connected = self.hurried = self.handed_over = False
         #: Another phone than the expected one is linked.
         self.wrong_number = False
         self._next_delay = backoff.FIRST_DELAY
@@ -205,6 +205,8 @@ class Runner:
     def begin(self) -> None:
         """Put the live store in place and have an engine prepare it. Safe to repeat after a database error."""
         self.cancel("unused")
+        if self._leaves_instead():
+            return
         self.session.refresh_from_db()
         if self.session.paired_at and not self.session.has_creds:
             # Not a session that was never linked: showing a code here would hide that something was lost.
@@ -275,8 +277,17 @@ class Runner:
 
     def wait(self, seconds: float) -> None:
         """Begin in `seconds`, keeping the lease."""
+        if self._leaves_instead():
+            return
         self.phase, self.hurried = "waiting", False
         self.after("retry", seconds, self.begin)
+
+    def _leaves_instead(self) -> bool:
+        """Between two clients: whether another host is to run the next one."""
+        self.finish_commands(Command.LOGOUT, error="The connection ended before WhatsApp could be told.")
+        if self.handed_over:
+            self.finish()
+        return self.handed_over
 
     def reset_delays(self) -> None:
         """The next retry is a first one again."""
@@ -305,6 +316,7 @@ class Runner:
 
     def hand_over(self, reason: Reason = Reason.HOST_STOPPED) -> None:
         """Another host goes on."""
+        self.handed_over = True
         if self.phase in ("preparing", "running"):
             connected = self.session.status == Status.CONNECTED
             self.close(Event.CONNECTION_LOST, reason, **({"lost_at": timezone.now()} if connected else {}))
@@ -360,8 +372,12 @@ class Runner:
     def finish(self) -> None:
         """Give the lease back, as clean as the vault is known to be; the runner is done."""
         self.leave_engine()
-        # Commands that came too late are left to whoever takes the session next.
+        # What came too late, or can be gone on with, is left to whoever takes the session next.
         late = [command.pk for command in self._asked]
+        if self.handed_over:
+            goes_on = [c for c in self.open_commands if c.verb in (Command.DELETE, Command.PAIRING_CODE)]
+            late += [command.pk for command in goes_on]
+            self.open_commands = [c for c in self.open_commands if c not in goes_on]
         SessionCommand.objects.filter(pk__in=late, done_at=None).update(taken_at=None)
         self.finish_commands(error=commands.ENDED)
         release(self.lease, self.services.host, clean=self.keeper.vault_is_complete)
@@ -378,6 +394,8 @@ class Runner:
         outcome = SessionCommand.Outcome.FAILED if error else SessionCommand.Outcome.DONE
         for command in [c for c in self.open_commands if not verbs or c.verb in verbs]:
             command.finish(outcome, error)
+            if error:
+                commands.take_back(self, command)
             self.open_commands.remove(command)
 
     # --- ends that nobody asked for ----------------------------------------------

@@ -338,3 +338,94 @@ def test_a_command_that_was_overtaken_changes_nothing(late, session):
     late.work()
     assert fresh(session).desired == "stopped"
     assert outcome(start) == ""
+
+
+# --- commands that cannot be done ----------------------------------------------------
+
+
+@pytest.fixture
+def unreadable(session: WhatsAppSession) -> WhatsAppSession:
+    blob = AuthBlob.objects.filter(session=session).first()
+    AuthBlob.objects.filter(pk=blob.pk).update(data_value=bytes(blob.data_value)[:-1] + b"\0")
+    WhatsAppSession.objects.update(status=Status.FAILED, desired="stopped")
+    return session
+
+
+@pytest.mark.parametrize("verb", [Command.START, Command.DELETE])
+def test_what_is_asked_of_an_unreadable_vault_is_answered_once(host, unreadable, verb):
+    WhatsAppSession.objects.update(status=Status.STOPPED)
+    runner = host.claim(unreadable)
+    runner.work()
+    assert runner.phase == "idle"
+    asked = ask(runner, verb)
+
+    runner.work()
+
+    assert runner.finished
+    assert outcome(asked)
+    assert not WhatsAppSession.objects.claimable().exists()
+    assert fresh(unreadable).allows(Command.DELETE)
+
+
+def test_a_deletion_goes_on_where_a_host_that_is_stopped_has_left_it(host, session):
+    runner = host.claim(session)
+    connect(runner)
+    asked = ask(runner, Command.DELETE)
+    runner.work()
+    runner.post(runner.hand_over)
+    runner.work()
+    client_stopped(runner)
+    assert (runner.finished, outcome(asked)) == (True, "")
+
+    following = host.claim(session)
+    following.work()
+    following.post(asked)
+    connect(following)
+
+    assert ev.LogOut(session="shop") in host.engine.heard
+
+
+def test_a_logout_that_is_refused_leaves_the_session_running(host, session):
+    runner = host.claim(session)
+    connect(runner)
+    asked = ask(runner, Command.LOGOUT)
+    runner.apply(reactions.Event.CONNECTION_LOST, reactions.Reason.CONNECTION_CUT)
+    runner.work()
+    assert (outcome(asked), fresh(session).desired) == ("failed", "running")
+
+
+@pytest.mark.parametrize("how", ["refused", "the client ended"])
+def test_a_logout_that_whatsapp_did_not_hear_is_answered_and_leaves_the_session_running(host, session, how):
+    runner = host.claim(session)
+    connect(runner)
+    asked = ask(runner, Command.LOGOUT)
+    runner.work()
+    assert outcome(asked) == ""
+
+    if how == "refused":
+        runner.post(ev.CommandFailed(session="shop", command="LogOut", error="No."))
+        runner.work()
+    else:
+        client_stopped(runner)
+
+    assert (outcome(asked), fresh(session).desired) == ("failed", "running")
+
+
+def test_a_stop_after_a_logout_that_whatsapp_did_not_hear_is_a_stop(host, session):
+    runner = host.claim(session)
+    connect(runner)
+    ask(runner, Command.LOGOUT)
+    runner.work()
+    ask(runner, Command.STOP)
+    runner.work()
+    client_stopped(runner)
+    assert (runner.finished, fresh(session).desired) == (True, "stopped")
+
+
+def test_a_host_that_is_stopped_waits_for_no_next_attempt(host, session):
+    runner = host.claim(session)
+    connect(runner)
+    runner.retry(reactions.Reason.NOT_ANSWERING)
+    runner.post(runner.hand_over)
+    client_stopped(runner)
+    assert runner.finished
