@@ -37,6 +37,11 @@ class Intake:
         #: Set from other threads.
         self.journal_grew = self.spool_grew = False
 
+    def reopen(self) -> None:
+        """Between two clients. Somebody may have cleared the directory away: then the next spool begins anew, and so must its reader."""
+        self._runner.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.spool = SpoolReader(self._runner.directory / SPOOL_NAME)
+
     def take(self) -> None:
         """Whatever is new."""
         if self.spool_grew:
@@ -91,7 +96,7 @@ class Intake:
         if received:
             # A message is shown, and handed on, only once the keys that it changed are safe.
             self._flush(even_if_quiet=True)
-            messages.record_received(runner.session, received)
+            messages.record_what_can_be(runner.session, received)
         for event in batch:
             if isinstance(event, ev.ReceiptReceived):
                 runner.outbox.on_receipt(event)

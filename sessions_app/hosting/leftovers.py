@@ -25,7 +25,7 @@ def take(session: WhatsAppSession, spool: SpoolReader) -> int:
     taken = 0
     while batch := spool.read():
         received = [event for event in batch if isinstance(event, ev.MessageReceived)]
-        messages.record_received(session, received)
+        messages.record_what_can_be(session, received)
         for event in batch:
             if isinstance(event, ev.ReceiptReceived):
                 messages.record_receipt(session, event)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import QuerySet
 
 from sessions_app.engine.events import MessageReceived, MessageUndecryptable, ReceiptReceived
 from sessions_app.models import EventName, Message, WhatsAppSession
 from sessions_app.models.outbox import write_messages
 from sessions_app.vault.keys import printable
+
+log = logging.getLogger(__name__)
 
 _S = Message.MessageStatus
 #: What a receipt of this kind makes of a message that is in one of these statuses.
@@ -38,6 +41,22 @@ def record_received(session: WhatsAppSession, events: Iterable[MessageReceived])
         write_messages(session, EventName.MESSAGE_STATUS, [row.code for row in rows if row.direction == "out"])
 
 
+def record_what_can_be(session: WhatsAppSession, events: list[MessageReceived]) -> None:
+    """`record_received`; where one of them cannot be stored, it is logged, and does not keep away those behind it."""
+    try:
+        record_received(session, events)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        if len(events) > 1:
+            for event in events:
+                record_what_can_be(session, [event])
+        else:
+            log.exception(
+                "message_not_stored", extra={"session": session.session_id, "message_id": events[0].message_id}
+            )
+
+
 def record_unreadable(session: WhatsAppSession, event: MessageUndecryptable) -> None:
     """Write down that a message came which nobody can read, so that it is not lost in silence; nothing for a known one.
 
@@ -52,9 +71,9 @@ def record_unreadable(session: WhatsAppSession, event: MessageUndecryptable) -> 
             direction=Message.Direction.IN,
             status=_S.RECEIVED,
             kind=UNREADABLE,
-            message_id=event.message_id[:128],
-            chat=event.chat[:80],
-            sender=event.sender[:80],
+            message_id=printable(event.message_id)[:128],
+            chat=printable(event.chat)[:80],
+            sender=printable(event.sender)[:80],
         )
         write_messages(session, EventName.MESSAGE_RECEIVED, [row.code])
 
@@ -64,7 +83,8 @@ def record_receipt(session: WhatsAppSession, event: ReceiptReceived) -> bool:
     if event.kind not in _RECEIPTS:
         return True
     status, before = _RECEIPTS[event.kind]
-    ours = session.messages.filter(direction=Message.Direction.OUT, message_id__in=event.message_ids)
+    named = [printable(message_id) for message_id in event.message_ids]
+    ours = session.messages.filter(direction=Message.Direction.OUT, message_id__in=named)
     return bool(move(session, ours.filter(status__in=before), status=status)) or ours.exists()
 
 
@@ -85,9 +105,9 @@ def _row(session: WhatsAppSession, event: MessageReceived) -> Message:
         session=session,
         direction=Message.Direction.OUT if event.from_me else Message.Direction.IN,
         status=_S.SENT if event.from_me else _S.RECEIVED,
-        message_id=event.message_id[:128],
-        chat=chat[:80],
-        sender=sender[:80],
+        message_id=printable(event.message_id)[:128],
+        chat=printable(chat)[:80],
+        sender=printable(sender)[:80],
         text=printable(event.text),
         kind=event.kind[:40],
         sent_at=datetime.fromtimestamp(event.timestamp, UTC) if event.timestamp else None,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 from django.utils import timezone
 
-from sessions_app import broadcast
+from sessions_app import broadcast, qr
 from sessions_app.engine import events as ev
 from sessions_app.hosting import messages, rounds
 from sessions_app.lifecycle import Command, Event, Status
@@ -128,6 +128,8 @@ def _command_failed(runner: Runner, event: ev.CommandFailed) -> None:
     if event.command == "StopClient" and runner.phase == "closing":
         # There was no client yet: its socket is as closed as it can be.
         runner.client_stopped()
+    elif event.command == "StartClient" and runner.phase == "running":
+        runner.retry(Reason.LIVE_STORE_BROKEN)
     elif event.command == "SendText":
         runner.outbox.on_failed(event)
     elif event.command == "RequestPairingCode":
@@ -146,10 +148,11 @@ def _qr_issued(runner: Runner, event: ev.QrIssued) -> None:
     if runner.round is None or runner.phase != "running":
         return
     rounds.show_code(runner.round, event.code, event.at)
-    # The library is known to fall silent at the end of a round: the host keeps the clock too.
-    left = runner.round.remaining.total_seconds()
-    if runner.round.index >= runner.round.of:
-        runner.after("round", left + 3.0, lambda: runner.give_up(Event.PAIRING_ENDED, Reason.PAIRING_TIMED_OUT))
+    runner.cancel("connect")
+    # The library is known to fall silent, so the host keeps the clock of the codes too.
+    to_come = sum((qr.lifetime(index) for index in range(runner.round.index + 1, runner.round.of + 1)), timedelta(0))
+    left = (runner.round.remaining + to_come).total_seconds()
+    runner.after("round", left + 3.0, lambda: runner.give_up(Event.PAIRING_ENDED, Reason.PAIRING_TIMED_OUT))
     if runner.wanted_phone:
         request_pairing_code(runner)
     runner.news()
@@ -190,6 +193,7 @@ def _paired(runner: Runner, event: ev.Paired) -> None:
     if _refuses(runner, event.jid):
         return
     runner.session.use_up_links()
+    runner.after("connect", RECONNECT_TIMEOUT, lambda: runner.retry(Reason.CONNECT_TIMED_OUT))
     runner.apply(
         Event.PAIRED,
         Reason.SCANNED,
@@ -200,7 +204,6 @@ def _paired(runner: Runner, event: ev.Paired) -> None:
         phone_seen_at=timezone.now(),
         phone_warned=0,
     )
-    runner.after("connect", RECONNECT_TIMEOUT, lambda: runner.retry(Reason.CONNECT_TIMED_OUT))
 
 
 def _refuses(runner: Runner, jid: str) -> bool:
@@ -210,8 +213,8 @@ def _refuses(runner: Runner, jid: str) -> bool:
         return False
     runner.wrong_number = True
     runner.session.record("expected", reason=Reason.WRONG_NUMBER.value, scanned_by=f"+{phone}")
-    runner.apply(Event.PAIRED, Reason.WRONG_NUMBER, paired_at=timezone.now())
     runner.after("connect", RECONNECT_TIMEOUT, lambda: runner.retry(Reason.WRONG_NUMBER))
+    runner.apply(Event.PAIRED, Reason.WRONG_NUMBER, paired_at=timezone.now())
     return True
 
 

@@ -214,6 +214,7 @@ class Runner:
             return
         self.apply(Event.CONNECT_STARTED if self.session.has_creds else Event.PAIRING_STARTED)
         try:
+            self.intake.reopen()
             with StoreLock(self.keeper.path):
                 paired = self.keeper.open()
         except StoreBusy:
@@ -252,8 +253,8 @@ class Runner:
                 proxy_url=self.services.proxy_url(self.session),
             )
         )
-        if self.session.status == Status.CONNECTING:
-            self.after("connect", CONNECT_TIMEOUT, lambda: self.retry(Reason.CONNECT_TIMED_OUT))
+        # In a pairing round: until the first code shows that WhatsApp answers.
+        self.after("connect", CONNECT_TIMEOUT, lambda: self.retry(Reason.CONNECT_TIMED_OUT))
 
     # --- what reactions and commands use ----------------------------------------
 

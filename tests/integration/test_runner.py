@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -14,6 +16,7 @@ from django.db import OperationalError, connection
 
 from sessions_app.engine import events as ev
 from sessions_app.hosting import backoff, lease, reactions
+from sessions_app.hosting import runner as runner_module
 from sessions_app.hosting.runner import Runner
 from sessions_app.lifecycle import Command, Status
 from sessions_app.models import AuthBlob, Message, SessionCommand, SessionEvent, WhatsAppSession
@@ -429,3 +432,69 @@ def test_a_host_that_is_stopped_waits_for_no_next_attempt(host, session):
     runner.post(runner.hand_over)
     client_stopped(runner)
     assert runner.finished
+
+
+# --- nothing comes ------------------------------------------------------------------------
+
+
+def test_a_round_that_never_shows_a_code_is_begun_again(host, session, library_file, monkeypatch):
+    runner = _in_a_round(host, session, library_file)
+    _later(monkeypatch, runner_module.CONNECT_TIMEOUT + 1)
+    runner.work()
+    client_stopped(runner)
+    assert (runner.phase, fresh(session).reason) == ("waiting", "connect-timed-out")
+
+
+@pytest.mark.parametrize("codes", [1, 6])
+def test_a_round_that_falls_silent_is_ended(host, session, library_file, monkeypatch, codes):
+    runner = _in_a_round(host, session, library_file)
+    for _ in range(codes):
+        hear(runner, ev.QrIssued, code="2@x", at=time.time())
+    _later(monkeypatch, 200)
+    runner.work()
+    client_stopped(runner)
+    assert (runner.finished, fresh(session).reason) == (True, "pairing-timed-out")
+
+
+def test_a_client_that_cannot_even_be_made_is_tried_again_at_once(host, session):
+    runner = host.claim(session)
+    run(runner)
+    runner.post(ev.CommandFailed(session="shop", command="StartClient", error="No space left on device"))
+    runner.work()
+    runner.post(
+        ev.CommandFailed(session="shop", command="StopClient", error="The session does not run in this engine.")
+    )
+    runner.work()
+    assert (runner.phase, fresh(session).status) == ("waiting", Status.WAITING)
+
+
+def _later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr("sessions_app.hosting.deadlines.time.monotonic", lambda: now + seconds)
+
+
+# --- the disk -----------------------------------------------------------------------------
+
+
+def test_a_directory_that_was_cleared_away_between_two_runs_is_made_again(host, session):
+    """It is a cache, and may lie under /tmp."""
+    runner = host.claim(session)
+    connect(runner)
+    hear(runner, *[received(runner)] * 3)
+    runner.retry(reactions.Reason.NOT_ANSWERING)
+    client_stopped(runner)
+    shutil.rmtree(runner.directory)
+
+    runner.begin()
+    run(runner)
+    hear(runner, dataclasses.replace(received(runner), message_id="A2"))
+
+    assert Message.objects.filter(message_id="A2").exists()
+
+
+def test_an_event_that_cannot_be_stored_does_not_keep_the_next_ones_away(host, session):
+    runner = host.claim(session)
+    connect(runner)
+    bad = dataclasses.replace(received(runner), message_id="A0", timestamp=10**18)
+    hear(runner, bad, received(runner))
+    assert Message.objects.get().message_id == "A1"
