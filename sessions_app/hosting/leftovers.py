@@ -38,12 +38,19 @@ def take_all(root: Path, host: Host, running: Collection[int]) -> None:
     """`take` for every session with a directory under `root` that neither this host runs (primary keys in `running`), nor a
     neighbour that shares the directory."""
     for directory in sorted(root.glob(f"*/{SPOOL_NAME}")):
-        spool = SpoolReader(directory)
-        session = _session_of(spool)
-        if session is None or session.pk in running or _has_neighbour(session, host):
-            continue
-        count = take(session, spool)
-        log.warning("leftovers_taken", extra={"session": session.session_id, "messages": count})
+        try:
+            _take_from(SpoolReader(directory), host, running)
+        except OSError as error:
+            # One spool that cannot be read, or is on its way out, keeps no other waiting.
+            log.warning("spool_not_readable", extra={"path": str(directory), "error": type(error).__name__})
+
+
+def _take_from(spool: SpoolReader, host: Host, running: Collection[int]) -> None:
+    session = _session_of(spool)
+    if session is None or session.pk in running or _has_neighbour(session, host):
+        return
+    count = take(session, spool)
+    log.warning("leftovers_taken", extra={"session": session.session_id, "messages": count})
 
 
 def _session_of(spool: SpoolReader) -> WhatsAppSession | None:

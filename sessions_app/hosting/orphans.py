@@ -1,8 +1,9 @@
 """Directories of live stores that nobody needs: their session was deleted, or has long been running on another disk.
 
 A live store is a cache of the vault, but one that may be newer. So a directory goes only if it is certain that it is one of ours,
-that nothing in it was touched for a day (a week where its session still exists), that no message waits in its spool, and that the
-vault of its session is there to rebuild it from. A database that does not answer raises, and nothing is deleted.
+that nothing in it was touched for a day (a week where its session still exists), that no message waits in its spool, that nobody
+on this machine works on it, and that the vault of its session is there to rebuild it from. A database that does not answer raises,
+and nothing is deleted.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from sessions_app.engine.spool import SpoolReader
+from sessions_app.engine.store_lock import StoreLock
 from sessions_app.hosting.keeper import SPOOL_NAME, STORE_NAME
 from sessions_app.hosting.session_path import directory_name
 from sessions_app.models import WhatsAppSession
@@ -39,12 +41,22 @@ def sweep(root: Path, running: Collection[int]) -> int:
         session = by_directory.get(path.name)
         if session is not None and (session.pk in running or not _is_in_vault(session)):
             continue
-        old = _untouched_for(path) >= (NOBODYS if session is None else ELSEWHERE)
-        if old and not SpoolReader(path / SPOOL_NAME).read(1):
-            log.info("orphaned_live_store_deleted", extra={"path": str(path)})
-            shutil.rmtree(path, ignore_errors=True)
-            count += 1
+        try:
+            count += _delete(path, NOBODYS if session is None else ELSEWHERE)
+        except OSError as error:
+            # A neighbour on the same directory may be working on it: what was there a moment ago is gone, or is locked.
+            log.debug("live_store_in_use", extra={"path": str(path), "error": type(error).__name__})
     return count
+
+
+def _delete(path: Path, age: float) -> bool:
+    """Delete what is so old and has nothing waiting in it, unless somebody works on it. Raises `OSError`."""
+    if _untouched_for(path) < age or SpoolReader(path / SPOOL_NAME).read(1):
+        return False
+    with StoreLock(path / STORE_NAME):
+        log.info("orphaned_live_store_deleted", extra={"path": str(path)})
+        shutil.rmtree(path, ignore_errors=True)
+    return True
 
 
 def _is_in_vault(session: WhatsAppSession) -> bool:

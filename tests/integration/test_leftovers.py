@@ -85,3 +85,11 @@ def test_a_spool_of_a_session_that_was_deleted_is_passed_over(tmp_path, session,
     session.delete()
     leftovers.take_all(tmp_path, here, [])
     assert SpoolReader(spool).pending()
+
+
+def test_a_spool_that_cannot_be_read_keeps_no_other_waiting(tmp_path, session, here, spool):
+    broken = tmp_path / "a" / "spool"
+    broken.mkdir(parents=True)
+    (broken / "0000000001.spool").mkdir()
+    leftovers.take_all(tmp_path, here, [])
+    assert texts() == ["hi"]

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from sessions_app.engine import events as ev
 from sessions_app.engine.spool import SpoolWriter
+from sessions_app.engine.store_lock import StoreLock
 from sessions_app.hosting import orphans
 from sessions_app.lifecycle import Status
 from sessions_app.models import WhatsAppSession
@@ -97,3 +98,33 @@ def test_what_is_not_ours_is_not_touched(root: Path) -> None:
 
 def test_without_a_directory_there_is_nothing_to_do(root: Path) -> None:
     assert orphans.sweep(root, []) == 0
+
+
+def test_a_store_that_somebody_works_on_stays_however_quiet_it_is(root: Path) -> None:
+    """A neighbour on the same directory runs it, perhaps for another database, and nobody has written for long."""
+    paths = [lay(root, name, 30) for name in ("clean", "unknown")]
+    linked("clean")
+
+    with StoreLock(paths[0] / "store.db"), StoreLock(paths[1] / "store.db"):
+        for path in paths:
+            age(path, 30)
+        assert orphans.sweep(root, []) == 0
+
+    assert all((path / "store.db").exists() for path in paths)
+
+
+def test_a_file_that_vanishes_while_it_is_looked_at_does_not_end_the_host(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy, old = lay(root, "busy", 2), lay(root, "old", 2)
+    plain = Path.lstat
+
+    def lstat(path: Path) -> os.stat_result:
+        if path == busy / "store.db":
+            raise FileNotFoundError(path)
+        return plain(path)
+
+    monkeypatch.setattr(Path, "lstat", lstat)
+
+    assert orphans.sweep(root, []) == 1
+    assert (busy.exists(), old.exists()) == (True, False)
