@@ -13,7 +13,7 @@ from django.db import InterfaceError, OperationalError
 
 from sessions_app.engine import events as ev
 from sessions_app.engine.spool import SpoolReader
-from sessions_app.hosting import messages
+from sessions_app.hosting import leftovers, messages, session_path
 from sessions_app.hosting.keeper import SPOOL_NAME, CredentialsVanished
 from sessions_app.lifecycle import Event
 from sessions_app.models import WhatsAppSession
@@ -37,9 +37,17 @@ class Intake:
         #: Set from other threads.
         self.journal_grew = self.spool_grew = False
 
+    def take_leftovers(self) -> None:
+        """What an earlier run left in the spool; what cannot be read now is read with what comes next."""
+        try:
+            leftovers.take(self._runner.session, self.spool)
+        except OSError as error:
+            extra = {"session": self._runner.session.session_id, "error": type(error).__name__}
+            log.warning("spool_not_readable", extra=extra)
+
     def reopen(self) -> None:
         """Between two clients. Somebody may have cleared the directory away: then the next spool begins anew, and so must its reader."""
-        self._runner.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        session_path.make(self._runner.directory, self._runner.session.session_id)
         self.spool = SpoolReader(self._runner.directory / SPOOL_NAME)
 
     def take(self) -> None:

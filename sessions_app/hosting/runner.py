@@ -24,7 +24,7 @@ from django.utils import timezone
 from sessions_app import broadcast
 from sessions_app.engine import events as ev
 from sessions_app.engine.store_lock import StoreBusy, StoreLock
-from sessions_app.hosting import backoff, commands, leftovers, reactions, rounds
+from sessions_app.hosting import backoff, commands, reactions, rounds
 from sessions_app.hosting.deadlines import Deadlines
 from sessions_app.hosting.intake import Intake
 from sessions_app.hosting.keeper import SPOOL_NAME, CredentialsVanished, Keeper, VaultUnreadable
@@ -68,7 +68,7 @@ class Runner:
         self.wrong_number = False
         self._next_delay = backoff.FIRST_DELAY
         self.reset_delays()
-        self.directory = services.session_path.directory(session)
+        self.directory = services.session_path.place(session)
         self.keeper = Keeper(session, lease, self.directory)
         self.intake = Intake(self)
         self.outbox = Outbox(self)
@@ -180,7 +180,7 @@ class Runner:
     def open(self) -> None:
         """Begin if the session should run; else stay a moment for the command that it was claimed for."""
         self.session.refresh_from_db()
-        leftovers.take(self.session, self.intake.spool)
+        self.intake.take_leftovers()
         self.outbox.give_up_interrupted()
         if self.should_run:
             self._begin_in_time()

@@ -26,13 +26,22 @@ class SessionPath:
     root: Path
     fell_back: bool = False
 
+    def place(self, session: WhatsAppSession) -> Path:
+        """Where the session's own directory is, or would be: OWNER_SESSION, or SESSION where there is no owner."""
+        return self.root / directory_name(session)
+
     def directory(self, session: WhatsAppSession) -> Path:
-        """The session's own directory, made if need be: OWNER_SESSION, or SESSION where there is no owner."""
-        path = self.root / directory_name(session)
-        if not path.is_dir():
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            log.info("Created new auth directory for instance %s", session.session_id, extra={"path": str(path)})
+        """The session's own directory, made if need be."""
+        path = self.place(session)
+        make(path, session.session_id)
         return path
+
+
+def make(path: Path, session_id: str) -> None:
+    """Make a session's directory where there is none."""
+    if not path.is_dir():
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        log.info("Created new auth directory for instance %s", session_id, extra={"path": str(path)})
 
 
 def directory_name(session: WhatsAppSession) -> str:

@@ -498,3 +498,10 @@ def test_an_event_that_cannot_be_stored_does_not_keep_the_next_ones_away(host, s
     bad = dataclasses.replace(received(runner), message_id="A0", timestamp=10**18)
     hear(runner, bad, received(runner))
     assert Message.objects.get().message_id == "A1"
+
+
+def test_a_directory_that_cannot_be_made_is_one_sessions_trouble_and_not_the_hosts(host, session):
+    host.session_path.root.write_text("the disk took no directory here")
+    runner = host.claim(session)
+    runner.work()
+    assert (runner.phase, fresh(session).reason) == ("waiting", "live-store-broken")
