@@ -7,6 +7,7 @@ a deadline; an event that nobody can handle is logged and passed over.
 from __future__ import annotations
 
 import logging
+import sqlite3
 from typing import TYPE_CHECKING, Any
 
 from django.db import InterfaceError, OperationalError
@@ -65,8 +66,12 @@ class Intake:
         except CredentialsVanished:
             # A logout: the event that says so is in the spool, or the vault decides at the next login.
             log.info("device_deleted_by_library", extra={"session": self._runner.session.session_id})
+        except sqlite3.Error as error:
+            # The vault is not complete, then; the file may still be, if it can be read at the next attempt.
+            self._store_failed(error)
         self._take_spool()
-        self._runner.cancel("vanished")
+        for name in ("vanished", "store"):
+            self._runner.cancel(name)
 
     def write_through(self) -> None:
         """Have all changes of the live store in the vault."""
@@ -74,6 +79,15 @@ class Intake:
             self._runner.keeper.flush()
         except CredentialsVanished:
             self.credentials_vanished()
+        except sqlite3.Error as error:
+            self._store_failed(error)
+
+    def save_in_full(self) -> None:
+        """Make the vault what the live store is."""
+        try:
+            self._runner.keeper.save_in_full()
+        except sqlite3.Error as error:
+            self._store_failed(error)
 
     def credentials_vanished(self) -> None:
         """The library deleted its rows. If a logout explains it, the spool says so within moments."""
@@ -84,6 +98,14 @@ class Intake:
             runner.after(
                 "vanished", EXPLAINED_WITHIN, lambda: runner.give_up(Event.FAILED, Reason.CREDENTIALS_VANISHED)
             )
+
+    def _store_failed(self, error: sqlite3.Error) -> None:
+        """It cannot be read, or has no room for our own notes: the client is begun again, on whatever can be used then."""
+        runner = self._runner
+        extra = {"session": runner.session.session_id, "error": type(error).__name__}
+        log.error("live_store_failed", extra=extra)
+        if runner.phase == "running":
+            runner.after("store", 0.0, lambda: runner.retry(Reason.LIVE_STORE_BROKEN))
 
     def _take_spool(self) -> None:
         """Handle everything that the spool holds; its position moves only when all of it is in the database."""

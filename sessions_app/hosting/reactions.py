@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -99,8 +100,12 @@ def _store_prepared(runner: Runner, event: ev.StorePrepared) -> None:
     if event.error:
         log.error("store_not_prepared", extra={"session": runner.session.session_id, "error": event.error})
         runner.retry(Reason.LIVE_STORE_BROKEN)
-    else:
+        return
+    try:
         runner.start_client()
+    except (OSError, sqlite3.Error) as failure:
+        log.error("live_store_failed", extra={"session": runner.session.session_id, "error": type(failure).__name__})
+        runner.retry(Reason.LIVE_STORE_BROKEN)
 
 
 def _client_stopped(runner: Runner, event: ev.ClientStopped) -> None:
@@ -251,7 +256,7 @@ def _connected(runner: Runner, event: ev.Connected) -> None:
     runner.services.whatsapp_answers()
     runner.reset_delays()
     runner.outbox.grew = True
-    runner.after("settle", SETTLED_AFTER, runner.keeper.save_in_full)
+    runner.after("settle", SETTLED_AFTER, runner.intake.save_in_full)
     if runner.unlink_when_connected:
         log_out(runner)
 

@@ -155,6 +155,8 @@ class Runner:
         except Exception:
             # One item must not stop the session, nor be tried for ever.
             log.exception("item_failed", extra={"session": self.session.session_id, "item": type(item).__name__})
+            if isinstance(item, SessionCommand):
+                item.finish(SessionCommand.Outcome.FAILED, "It could not be done; the worker's log says why.")
 
     def after(self, name: str, seconds: float, action: Callable[[], None]) -> None:
         """Call `action` on the lane in `seconds`, replacing an earlier deadline of that name."""
@@ -238,8 +240,9 @@ class Runner:
     def start_client(self) -> None:
         """The store is prepared: watch it, and let the client connect."""
         assert self.engine is not None
-        self.cancel("prepare")
+        proxy_url = self.services.proxy_url(self.session)
         self.keeper.arm()
+        self.cancel("prepare")
         self.phase = "running"
         self.services.watcher.watch(self.session.pk, self.keeper.path, self.notice_journal)
         self.engine.send(
@@ -250,7 +253,7 @@ class Runner:
                 spool=str(self.directory / SPOOL_NAME),
                 lease_seconds=engine_holds(),
                 since=self.lease_since,
-                proxy_url=self.services.proxy_url(self.session),
+                proxy_url=proxy_url,
             )
         )
         # In a pairing round: until the first code shows that WhatsApp answers.
@@ -326,7 +329,7 @@ class Runner:
 
     def close_socket(self, then: Callable[[], None]) -> None:
         """Stop the client, if one runs, and call `then` on the lane once it has stopped or takes too long."""
-        for name in ("connect", "prepare", "retry", "lost", "settle", "round", "unused", "heard"):
+        for name in ("connect", "prepare", "retry", "lost", "settle", "round", "unused", "heard", "store"):
             self.cancel(name)
         if self.engine is None:
             then()

@@ -26,6 +26,7 @@ from sessions_app import broadcast
 from sessions_app.engine import events as ev
 from sessions_app.hosting import gauges, lease, leftovers, neighbours, orphans, reactions, restored, session_path
 from sessions_app.hosting.engines import Engine, Engines
+from sessions_app.hosting.keeper import VaultUnreadable
 from sessions_app.hosting.lanes import Lanes, first_line
 from sessions_app.hosting.runner import Runner
 from sessions_app.hosting.upkeep import Upkeep
@@ -109,8 +110,12 @@ class Supervisor:
     # --- what runners need ------------------------------------------------------
 
     def proxy_url(self, session: WhatsAppSession) -> str:
+        """The session's own proxy; raises `VaultUnreadable`, for nothing may go out past it."""
         sealed = session.proxy_url
-        return crypto.unseal(bytes(sealed), session.session_id, "proxy-url").decode() if sealed else ""
+        try:
+            return crypto.unseal(bytes(sealed), session.session_id, "proxy-url").decode() if sealed else ""
+        except crypto.Unreadable as error:
+            raise VaultUnreadable(str(error)) from None
 
     def whatsapp_answers(self) -> None:
         """A session was let in: the others that wait for WhatsApp may try."""

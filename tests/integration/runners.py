@@ -11,6 +11,7 @@ from sessions_app.hosting import gauges, lease
 from sessions_app.hosting.keeper import SPOOL_NAME
 from sessions_app.hosting.runner import Runner
 from sessions_app.hosting.session_path import SessionPath
+from sessions_app.hosting.supervisor import Supervisor
 from sessions_app.lifecycle import Command
 from sessions_app.models import Host, SessionCommand, WhatsAppSession
 
@@ -66,8 +67,7 @@ class TestHost:
         self.runner = Runner(row, taken, self)  # type: ignore[arg-type]
         return self.runner
 
-    def proxy_url(self, session: WhatsAppSession) -> str:
-        return ""
+    proxy_url = Supervisor.proxy_url
 
     def whatsapp_answers(self) -> None:
         pass

@@ -505,3 +505,89 @@ def test_a_directory_that_cannot_be_made_is_one_sessions_trouble_and_not_the_hos
     runner = host.claim(session)
     runner.work()
     assert (runner.phase, fresh(session).reason) == ("waiting", "live-store-broken")
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """The disk takes nothing any more, or takes it again."""
+
+    def full(yes: bool) -> None:
+        def refuse(*arguments: Any, **more: Any) -> None:
+            raise sqlite3.OperationalError("database or disk is full")
+
+        monkeypatch.undo()
+        if yes:
+            monkeypatch.setattr(LiveStore, "_writing", refuse)
+
+    return full
+
+
+def test_a_store_that_cannot_be_watched_is_tried_again(host, session, full_disk):
+    runner = host.claim(session)
+    runner.work()
+    full_disk(True)
+    runner.post(ev.StorePrepared(session="shop"))
+    runner.work()
+    _no_client_yet(runner)
+    assert (runner.phase, fresh(session).reason) == ("waiting", "live-store-broken")
+
+
+def test_a_client_that_ends_while_the_disk_is_full_is_begun_again(host, session, full_disk):
+    runner = host.claim(session)
+    connect(runner)
+    _change(runner)
+    full_disk(True)
+    hear(runner, received(runner))
+    client_stopped(runner, cause="disk")
+    assert (runner.phase, fresh(session).status) == ("waiting", Status.WAITING)
+    assert runner.keeper.vault_is_complete is False
+    assert Message.objects.get().text == "hello"
+
+    full_disk(False)
+    runner.begin()
+    connect(runner)
+    assert fresh(session).status == Status.CONNECTED
+
+
+def test_a_disk_that_is_full_as_a_session_connects_leaves_nothing_undecided(host, session, full_disk):
+    runner = host.claim(session)
+    run(runner)
+    _change(runner)
+    full_disk(True)
+    hear(runner, ev.Connected)
+    client_stopped(runner)
+    assert (runner.phase, fresh(session).reason) == ("waiting", "live-store-broken")
+
+
+def test_a_backup_on_a_full_disk_is_answered(host, session, full_disk):
+    runner = host.claim(session)
+    connect(runner)
+    _change(runner)
+    full_disk(True)
+    asked = ask(runner, Command.BACKUP)
+    runner.work()
+    assert outcome(asked) == "failed"
+
+
+def test_a_proxy_that_no_key_opens_is_said_and_nothing_goes_out_without_it(host, session):
+    WhatsAppSession.objects.update(proxy_url=b"\x01" + b"x" * 60)
+    runner = host.claim(session)
+    runner.work()
+    runner.post(ev.StorePrepared(session="shop"))
+    runner.work()
+    _no_client_yet(runner)
+    assert (runner.finished, fresh(session).reason) == (True, "vault-unreadable")
+    assert not [command for command in host.engine.heard if isinstance(command, ev.StartClient)]
+
+
+def _no_client_yet(runner: Runner) -> None:
+    runner.post(
+        ev.CommandFailed(session="shop", command="StopClient", error="The session does not run in this engine.")
+    )
+    runner.work()
+
+
+def _change(runner: Runner) -> None:
+    with closing(sqlite3.connect(runner.keeper.path)) as file:
+        file.execute("UPDATE whatsmeow_sessions SET session = ?", (b"moved on",))
+        file.commit()
