@@ -152,6 +152,8 @@ class Client:
         try:
             if time.monotonic() > self.deadline:
                 raise LibraryError("the lease had run out before the session was started")
+            if self._ending:
+                raise LibraryError("it was stopped before its turn to start")
             self._store_lock = StoreLock(self._command.path)
             self._library.run(
                 self._uuid,
@@ -192,6 +194,8 @@ class Client:
         self.settle(SETTLE_SECONDS)
         while not (self._live.is_set() or self._returned.is_set() or self._code_seen.is_set()):
             self._returned.wait(0.02)
+        # Once more: when it was closed above, it may not have been opened yet.
+        self.disconnect()
         if self._live.is_set() or self._returned.is_set():
             with self._library.moving():
                 self._library.stop(self._uuid)

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from sessions_app.engine.client import address, judge_send_error, sentence, without_device
+from sessions_app.engine.client import Client, address, judge_send_error, sentence, without_device
+from sessions_app.engine.events import ClientStopped, StartClient
 from sessions_app.engine.library import REFUSED, redact, store_name
 from sessions_app.vault import ratchet
 
@@ -81,3 +88,32 @@ def test_an_address_loses_its_device() -> None:
 
 def test_engine_and_live_store_agree_on_how_a_session_is_refused() -> None:
     assert REFUSED == ratchet.REFUSED
+
+
+class Wire:
+    """Stands for the library, and for the pipe: it notes what is asked of it, and never connects."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    @contextlib.contextmanager
+    def moving(self) -> Iterator[None]:
+        yield
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_, **__: self.asked.append(name)
+
+
+def test_a_client_that_is_stopped_before_its_turn_never_dials(tmp_path: Path) -> None:
+    """Clients are started one after the other; meanwhile another host may have taken the session."""
+    wire, ended = Wire(), queue.SimpleQueue[ClientStopped]()
+    command = StartClient(
+        session="shop", epoch=1, path=str(tmp_path / "store.db"), spool=str(tmp_path / "spool"), lease_seconds=60
+    )
+    client = Client(wire, command, wire, lambda _, last_word: ended.put(last_word))  # type: ignore[arg-type]
+
+    client.stop()
+    client.start()
+
+    assert ended.get(timeout=30).error == ""
+    assert "run" not in wire.asked
