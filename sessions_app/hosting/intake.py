@@ -10,11 +10,10 @@ import logging
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
-from django.db import InterfaceError, OperationalError
-
 from sessions_app.engine import events as ev
 from sessions_app.engine.spool import SpoolReader
 from sessions_app.hosting import leftovers, messages, session_path
+from sessions_app.hosting.away import DATABASE_AWAY
 from sessions_app.hosting.keeper import SPOOL_NAME, CredentialsVanished
 from sessions_app.lifecycle import Event
 from sessions_app.models import WhatsAppSession
@@ -140,7 +139,7 @@ class Intake:
         self.journal_grew = False
         try:
             self.write_through()
-        except (OperationalError, InterfaceError):
+        except DATABASE_AWAY:
             self.journal_grew = True
             raise
         runner.services.gauges.written(runner.lane_key)

@@ -13,7 +13,9 @@ import threading
 import time
 from typing import Protocol
 
-from django.db import InterfaceError, OperationalError, close_old_connections, connections
+from django.db import close_old_connections, connections
+
+from sessions_app.hosting.away import DATABASE_AWAY
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +83,7 @@ class Lane:
     def _serve(self, worker: Worker) -> None:
         try:
             worker.work()
-        except (OperationalError, InterfaceError) as error:
+        except DATABASE_AWAY as error:
             # The connection may be a dead one: the next attempt opens its own.
             connections.close_all()
             log.warning("database_unavailable", extra={"error": first_line(error)})

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import transaction
 from django.db.models import QuerySet
 
 from sessions_app.engine.events import MessageReceived, MessageUndecryptable, ReceiptReceived
+from sessions_app.hosting.away import DATABASE_AWAY
 from sessions_app.models import EventName, Message, WhatsAppSession
 from sessions_app.models.outbox import write_messages
 from sessions_app.vault.keys import printable
@@ -45,7 +46,7 @@ def record_what_can_be(session: WhatsAppSession, events: list[MessageReceived]) 
     """`record_received`; where one of them cannot be stored, it is logged, and does not keep away those behind it."""
     try:
         record_received(session, events)
-    except (OperationalError, InterfaceError):
+    except DATABASE_AWAY:
         raise
     except Exception:
         if len(events) > 1:

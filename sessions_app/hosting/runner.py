@@ -18,13 +18,13 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from sessions_app import broadcast
 from sessions_app.engine import events as ev
 from sessions_app.engine.store_lock import StoreBusy, StoreLock
 from sessions_app.hosting import backoff, commands, reactions, rounds
+from sessions_app.hosting.away import DATABASE_AWAY
 from sessions_app.hosting.deadlines import Deadlines
 from sessions_app.hosting.intake import Intake
 from sessions_app.hosting.keeper import SPOOL_NAME, CredentialsVanished, Keeper, VaultUnreadable
@@ -146,7 +146,7 @@ class Runner:
                 item()
             else:
                 reactions.react(self, item)
-        except (OperationalError, InterfaceError, LeaseLost, VaultUnreadable):
+        except (*DATABASE_AWAY, LeaseLost, VaultUnreadable):
             raise
         except CredentialsVanished:
             self.intake.credentials_vanished()

@@ -11,11 +11,11 @@ from collections import OrderedDict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from django.db import InterfaceError, OperationalError
 from django.db.models import QuerySet
 
 from sessions_app.engine import events as ev
 from sessions_app.hosting import messages
+from sessions_app.hosting.away import DATABASE_AWAY
 from sessions_app.lifecycle import Status
 from sessions_app.models import Message, WhatsAppSession
 from sessions_app.reasons import Reason
@@ -54,7 +54,7 @@ class Outbox:
         self.grew = False
         try:
             self._hand_over(runner.engine)
-        except (OperationalError, InterfaceError):
+        except DATABASE_AWAY:
             self.grew = self._lost_track = True
             raise
 

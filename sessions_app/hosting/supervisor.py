@@ -18,13 +18,14 @@ from functools import partial
 from typing import Any, Protocol
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection, connections, transaction
+from django.db import connection, connections, transaction
 from django.db.models.functions import Now
 
 import oxy
 from sessions_app import broadcast
 from sessions_app.engine import events as ev
 from sessions_app.hosting import gauges, lease, leftovers, neighbours, orphans, reactions, restored, session_path
+from sessions_app.hosting.away import DATABASE_AWAY
 from sessions_app.hosting.engines import Engine, Engines
 from sessions_app.hosting.keeper import VaultUnreadable
 from sessions_app.hosting.lanes import Lanes, first_line
@@ -253,7 +254,7 @@ class Supervisor:
         """Run a step; without the database there is nothing to do but to try again."""
         try:
             action()
-        except (OperationalError, InterfaceError) as error:
+        except DATABASE_AWAY as error:
             connections.close_all()
             log.warning("database_unavailable", extra={"host": self.host.name, "error": first_line(error)})
 

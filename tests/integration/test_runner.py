@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import InternalError, OperationalError, connection
 
 from sessions_app.engine import events as ev
 from sessions_app.hosting import backoff, lease, reactions
@@ -121,8 +121,12 @@ def _busy(path: Path) -> None:
 # --- a database that goes away in the middle ----------------------------------------
 
 
+#: No connection; and a server that takes no writes, as in a failover.
+AWAY = [OperationalError("gone away"), InternalError("cannot execute UPDATE in a read-only transaction")]
+
+
 @contextmanager
-def no_database(after: int) -> Iterator[None]:
+def no_database(after: int, error: Exception = AWAY[0]) -> Iterator[None]:
     """The database answers so many statements more."""
     left = [after]
 
@@ -130,58 +134,61 @@ def no_database(after: int) -> Iterator[None]:
         if sql.split()[0] not in ("SAVEPOINT", "ROLLBACK", "RELEASE"):
             left[0] -= 1
         if left[0] < 0:
-            raise OperationalError("gone away")
+            raise error
         return run(sql, *arguments)
 
     with connection.execute_wrapper(execute):
         yield
 
 
-def whenever_it_goes(runner: Runner, settled: Callable[[], bool]) -> None:
+def whenever_it_goes(runner: Runner, settled: Callable[[], bool], error: Exception) -> None:
     """Have the database go away before each statement in turn, until `settled`."""
     for statements in range(60):
-        with no_database(statements):
+        with no_database(statements, error):
             try:
                 runner.work()
-            except OperationalError:
+            except type(error):
                 continue
         if settled():
             return
     raise AssertionError(f"never settled: {runner}")
 
 
+@pytest.mark.parametrize("error", AWAY)
 @pytest.mark.django_db(transaction=True)
-def test_a_stop_is_concluded_whenever_the_database_goes_away(host, session):
+def test_a_stop_is_concluded_whenever_the_database_goes_away(host, session, error):
     runner = host.claim(session)
     connect(runner)
     asked = ask(runner, Command.STOP)
     runner.work()
     runner.post(ev.ClientStopped(session="shop", epoch=runner.lease.epoch))
 
-    whenever_it_goes(runner, lambda: runner.finished)
+    whenever_it_goes(runner, lambda: runner.finished, error)
 
     assert (fresh(session).status, outcome(asked), fresh(session).lease_host) == (Status.STOPPED, "done", None)
 
 
+@pytest.mark.parametrize("error", AWAY)
 @pytest.mark.django_db(transaction=True)
-def test_a_client_that_ends_by_accident_is_begun_again_whenever_the_database_goes_away(host, session):
+def test_a_client_that_ends_by_accident_is_begun_again_whenever_the_database_goes_away(host, session, error):
     runner = host.claim(session)
     connect(runner)
     runner.post(ev.ClientStopped(session="shop", epoch=runner.lease.epoch))
 
-    whenever_it_goes(runner, lambda: runner.phase == "waiting")
+    whenever_it_goes(runner, lambda: runner.phase == "waiting", error)
 
     # However often it was tried to note that, it is the first attempt that failed.
     assert (fresh(session).retry_at - fresh(session).status_at).total_seconds() <= backoff.FIRST_DELAY + 1
 
 
+@pytest.mark.parametrize("error", AWAY)
 @pytest.mark.django_db(transaction=True)
-def test_an_engine_that_dies_is_replaced_whenever_the_database_goes_away(host, session):
+def test_an_engine_that_dies_is_replaced_whenever_the_database_goes_away(host, session, error):
     runner = host.claim(session)
     connect(runner)
     runner.post(lambda: reactions.engine_died(runner, host.engine))
 
-    whenever_it_goes(runner, lambda: runner.phase == "waiting")
+    whenever_it_goes(runner, lambda: runner.phase == "waiting", error)
 
 
 def test_a_phone_that_is_linked_while_its_round_is_being_ended_stays_linked(host, session, library_file):
