@@ -336,9 +336,13 @@ def _replaced(runner: Runner, event: ev.Replaced) -> None:
 def _banned(runner: Runner, event: ev.TemporarilyBanned) -> None:
     seconds = event.seconds or UNKNOWN_BAN
     retry_at = timezone.now() + timedelta(seconds=seconds)
-    runner.apply(Event.BANNED, Reason.TEMPORARILY_BANNED, retry_at=retry_at)
-    runner.end_round(Reason.TEMPORARILY_BANNED.value)
-    runner.close_socket(lambda: runner.wait(seconds))
+
+    def conclude() -> None:
+        runner.end_round(Reason.TEMPORARILY_BANNED.value)
+        runner.apply(Event.BANNED, Reason.TEMPORARILY_BANNED, retry_at=retry_at)
+        runner.wait(seconds)
+
+    runner.close_socket(conclude)
 
 
 def _outdated(runner: Runner, event: ev.ClientOutdated) -> None:

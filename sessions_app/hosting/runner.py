@@ -268,7 +268,11 @@ class Runner:
         self.news()
 
     def news(self) -> None:
-        broadcast.session_changed(self.session.pk)
+        try:
+            broadcast.session_changed(self.session.pk)
+        except DATABASE_AWAY:
+            # What the news are about is stored, and must not be done again for them; pages look again once the database is back.
+            log.debug("news_not_sent", extra={"session": self.session.session_id})
 
     def retry(self, reason: Reason, delay: float | None = None) -> None:
         """Close the socket, and begin again after a while."""

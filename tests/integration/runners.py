@@ -106,13 +106,18 @@ def connect(runner: Runner) -> None:
 
 def hear(runner: Runner, *kinds: Any, **fields: Any) -> None:
     """What an engine's client leaves in the spool, and that the host takes it: events, or their types."""
+    hear_quietly(runner, *kinds, **fields)
+    runner.work()
+
+
+def hear_quietly(runner: Runner, *kinds: Any, **fields: Any) -> None:
+    """What an engine's client leaves in the spool, before the host takes it."""
     base: dict[str, Any] = {"session": runner.session.session_id, "epoch": runner.lease.epoch, "at": 1.0, **fields}
     writer = SpoolWriter(runner.directory / SPOOL_NAME)
     for kind in kinds:
         writer.append(kind(**base) if isinstance(kind, type) else kind)
     writer.close()
     runner.notice_spool()
-    runner.work()
 
 
 def client_stopped(runner: Runner, **fields: Any) -> None:

@@ -23,7 +23,7 @@ from sessions_app.models import AuthBlob, Message, SessionCommand, SessionEvent,
 from sessions_app.vault import store
 from sessions_app.vault.live_store import LiveStore
 from tests.integration import library
-from tests.integration.runners import TestHost, ask, client_stopped, connect, hear, outcome, run
+from tests.integration.runners import TestHost, ask, client_stopped, connect, hear, hear_quietly, outcome, run
 
 pytest_plugins = ["tests.integration.live_stores"]
 pytestmark = pytest.mark.django_db
@@ -598,3 +598,30 @@ def _change(runner: Runner) -> None:
     with closing(sqlite3.connect(runner.keeper.path)) as file:
         file.execute("UPDATE whatsmeow_sessions SET session = ?", (b"moved on",))
         file.commit()
+
+
+@pytest.mark.parametrize("error", AWAY)
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("event", "status"),
+    [
+        (ev.TemporarilyBanned(session="shop", epoch=1, at=1.0, code=101, seconds=900.0), Status.BANNED),
+        (ev.Replaced(session="shop", epoch=1, at=1.0), Status.REPLACED),
+        (ev.LoggedOut(session="shop", epoch=1, at=1.0, code=401), Status.LOGGED_OUT),
+        (ev.KeepAliveTimedOut(session="shop", epoch=1, at=1.0, error_count=1, last_success=0.0), Status.WAITING),
+    ],
+)
+def test_what_whatsapp_says_is_concluded_whenever_the_database_goes_away(host, session, event, status, error):
+    runner = host.claim(session)
+    connect(runner)
+    hear_quietly(runner, event)
+    whenever_it_goes(runner, lambda: runner.phase == "closing", error)
+    runner.post(ev.ClientStopped(session="shop", epoch=runner.lease.epoch))
+
+    whenever_it_goes(runner, lambda: runner.phase not in ("running", "closing", "claimed"), error)
+
+    # `idle` ends by itself, `preparing` is the next attempt.
+    assert fresh(session).status in (status, Status.CONNECTING)
+    assert runner.phase in (
+        ("waiting", "preparing") if status in (Status.BANNED, Status.WAITING) else ("finished", "idle")
+    )
