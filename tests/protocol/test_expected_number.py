@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,11 +64,13 @@ def test_another_phone_is_unlinked_at_once_and_the_right_one_can_still_be_linked
 
 def test_a_host_that_died_before_the_unlinking_leaves_no_wrong_phone(sim, session, tmp_path, monkeypatch):
     with running_host(tmp_path / "stores") as first:
-        monkeypatch.setattr(reactions, "_must_unlink", lambda runner, jid: first.crash() or True)
+        crash = threading.Thread(target=first.crash)  # a lane cannot wait for its own end
+        monkeypatch.setattr(reactions, "_must_unlink", lambda runner, jid: crash.start() or True)
         monkeypatch.setattr(reactions, "log_out", lambda runner: None)
         sim.phone(BIA, name="Bia").scan(start(session))
         eventually(lambda: fresh(session).has_creds, "the credentials of the wrong phone")
         eventually(lambda: first.crashed, "the crash")
+        crash.join(20)
     monkeypatch.undo()
     for name, value in sim.environment.items():
         monkeypatch.setenv(name, value)
