@@ -4,8 +4,8 @@ Which live store is used, and why, in the order that is tried:
 
 1. The vault cannot be read: nothing is touched, `VaultUnreadable`.
 2. The vault has credentials and the file on this disk was last run by ourselves, or under the epoch before ours, since this machine's
-   start: nobody else has run the session since, so the file is at least as new as the vault. It is used, and what its journal
-   still holds is written through.
+   start: nobody else has run the session since, so the file is at least as new as the vault, unless somebody has put an older copy
+   back: then it differs from the vault in more than its journal tells. It is used, and what its journal still holds is written through.
 3. The vault has credentials, and the file is absent, older, or broken: it is rebuilt from the vault. Unless the last holder ended
    cleanly and the session has not run since, Signal sessions in it may be stale, and would lose messages in silence: they are moved
    on, or dropped where the vault may be older than a moment (docs/durability.md). A file of a later epoch than any that the database
@@ -21,6 +21,7 @@ import logging
 import shutil
 import sqlite3
 import time
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 STORE_NAME, SPOOL_NAME = "store.db", "spool"
 #: How many keys one write-through transaction carries at most.
 BATCH = 2000
+#: More entries than a journal ever has.
+EVERY = 2**31
 #: A lease that ended longer ago than this was lost by no host that just died.
 RECENT = timedelta(minutes=2)
 #: Names of differing keys that a backup's row keeps.
@@ -62,7 +65,7 @@ class Keeper:
         #: The account's own name, as the library last stored it.
         self.push_name = session.push_name
         self._store: LiveStore | None = None
-        self._rebuilt = self._armed = self._vault_was_set_back = False
+        self._rebuilt = self._armed = self._vault_in_doubt = False
         #: Whether the vault holds all that the session has done, as far as is known: as the last holder left it until the session
         #: runs under this lease, and again once it has stopped and everything was written through.
         self.vault_is_complete = lease.clean
@@ -170,7 +173,7 @@ class Keeper:
     # --- which live store ---------------------------------------------------
 
     def _open_paired(self, snapshot: Snapshot) -> None:
-        problem = self._why_not_this_file()
+        problem = self._why_not_this_file() or self._why_no_continuation()
         if not problem:
             self._say("file", "nobody else has run the session since")
             self._store = LiveStore(self.path)
@@ -178,14 +181,14 @@ class Keeper:
             return
         self.close()
         live = self._rebuild(snapshot)
-        if not self.vault_is_complete or self._vault_was_set_back:
+        if not self.vault_is_complete or self._vault_in_doubt:
             problem += "; " + self._renew_signal_sessions(live)
         self._store, self._rebuilt = live, True
         self._say("vault", problem)
 
     def _renew_signal_sessions(self, live: LiveStore) -> str:
         """See to it that no number of a Signal session is used twice; returns how, for the timeline."""
-        if self._vault_is_recent() and not self._vault_was_set_back:
+        if self._vault_is_recent() and not self._vault_in_doubt:
             live.advance_signal_sessions()
             return "stale Signal sessions moved on"
         live.forget_signal_sessions()
@@ -256,7 +259,7 @@ class Keeper:
                 ):
                     return "the file on this disk is of another session"
                 last, found = self.lease.previous_epoch, int(live.get_meta("epoch") or 0)
-                self._vault_was_set_back = found > last and not self._armed
+                self._vault_in_doubt = found > last and not self._armed
                 if live.get_meta("boot") != boot():
                     # Commits that the system had not written yet went with it, silently: the vault may be newer.
                     return "the file on this disk is from before the machine's restart"
@@ -267,6 +270,19 @@ class Keeper:
                 live.close()
         except sqlite3.Error as error:
             return f"the file on this disk cannot be read ({type(error).__name__})"
+
+    def _why_no_continuation(self) -> str:
+        """Empty where the file is the vault and what its journal holds; else it is a copy from before, put back by somebody."""
+        with closing(LiveStore(self.path)) as live:
+            changes = live.read_changes(EVERY)
+            if changes.device_deleted or changes.complete:
+                return ""
+            found = store.compare(self.session, live.snapshot())
+        noted = {*changes.values, *([store.CREDS] if changes.creds else [])}
+        unexplained = {*found.missing, *found.different, *found.extra} - noted
+        # Or the vault is the one that lacks something: nobody can tell, so neither is trusted to be as new as what was sent.
+        self._vault_in_doubt = bool(unexplained)
+        return f"the file on this disk differs from the vault in {len(unexplained)} keys" if unexplained else ""
 
     def _say(self, source: str, why: str) -> None:
         log.info(

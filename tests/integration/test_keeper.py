@@ -279,3 +279,25 @@ def test_a_file_of_the_present_epoch_is_ours_only_if_we_made_it_so(kept, make_ke
     source, why = chosen()
     assert source == "vault"
     assert why.endswith("stale Signal sessions dropped")
+
+
+def test_a_copy_of_the_file_from_earlier_under_the_same_lease_is_not_put_back(kept, make_keeper, session):
+    """Somebody has restored the directory from a backup; the session has sent since, and the vault knows."""
+    kept.close()
+    copy = kept.path.read_bytes()
+    with closing(sqlite3.connect(kept.path)) as connection:
+        connection.execute("UPDATE whatsmeow_sessions SET session = ?", (b"moved on",))
+        connection.commit()
+    kept.arm()
+    kept.flush()
+    kept.close()
+    kept.path.write_bytes(copy)
+
+    following = make_keeper(clean=True)
+    following.open()
+
+    source, why = chosen()
+    assert source == "vault"
+    assert "differs from the vault in" in why
+    assert why.endswith("stale Signal sessions dropped")
+    assert sessions_in(following.path) == 0
