@@ -336,7 +336,7 @@ class Runner:
         for name in ("connect", "prepare", "retry", "lost", "settle", "round", "unused", "heard", "store"):
             self.cancel(name)
         if self.engine is None:
-            then()
+            self.surely("close", lambda: self._conclude(then))
             return
         self._after_closing = then
         self.phase = "closing"

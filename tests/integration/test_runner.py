@@ -625,3 +625,31 @@ def test_what_whatsapp_says_is_concluded_whenever_the_database_goes_away(host, s
     assert runner.phase in (
         ("waiting", "preparing") if status in (Status.BANNED, Status.WAITING) else ("finished", "idle")
     )
+
+
+@pytest.mark.parametrize("error", AWAY)
+@pytest.mark.django_db(transaction=True)
+def test_a_session_that_crashes_engines_is_ended_whenever_the_database_goes_away(host, session, error, monkeypatch):
+    runner = host.claim(session)
+    connect(runner)
+    monkeypatch.setattr(host.engine, "crashed", True, raising=False)
+    monkeypatch.setattr(host.engine, "share", 1, raising=False)
+    runner.post(lambda: reactions.engine_died(runner, host.engine))
+
+    whenever_it_goes(runner, lambda: runner.finished, error)
+
+    assert fresh(session).reason == "crashes-engines"
+
+
+@pytest.mark.parametrize("error", AWAY)
+@pytest.mark.django_db(transaction=True)
+def test_an_unheard_logout_is_answered_whenever_the_database_goes_away(host, session, error):
+    runner = host.claim(session)
+    connect(runner)
+    asked = ask(runner, Command.LOGOUT)
+    runner.work()
+    runner.post(ev.ClientStopped(session="shop", epoch=runner.lease.epoch))
+
+    whenever_it_goes(runner, lambda: runner.phase == "waiting", error)
+
+    assert (outcome(asked), fresh(session).desired) == ("failed", "running")
