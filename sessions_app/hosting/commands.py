@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 UNLINK_TIMEOUT = 60.0
 #: Said of what was not done when its session's runner ended.
 ENDED = _("The session ended before this could be done.")
+#: Said of a logout whose connection ended first, and of what failed for a reason that is not the person's.
+NOT_TOLD = _("The connection ended before WhatsApp could be told.")
+FAILED = _("It could not be done; the worker's log says why.")
 #: Ends after which WhatsApp lets nobody in, so that an unlinking cannot be asked for.
 _CANNOT_UNLINK = (Status.FAILED, Status.BANNED, Status.REPLACED, Status.LOGGED_OUT)
 
@@ -101,7 +104,7 @@ def _backup(runner: Runner, command: SessionCommand) -> None:
     try:
         row = runner.keeper.back_up()
     except CredentialsVanished:
-        command.finish(SessionCommand.Outcome.FAILED, "The session has just lost its credentials.")
+        command.finish(SessionCommand.Outcome.FAILED, _("The session has just lost its credentials."))
         raise
     if row.differed or command.requested_by != SCHEDULE:
         facts: dict[str, Any] = {"keys": row.keys, "bytes": row.bytes, "differed": row.differed}

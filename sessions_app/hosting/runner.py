@@ -156,7 +156,7 @@ class Runner:
             # One item must not stop the session, nor be tried for ever.
             log.exception("item_failed", extra={"session": self.session.session_id, "item": type(item).__name__})
             if isinstance(item, SessionCommand):
-                item.finish(SessionCommand.Outcome.FAILED, "It could not be done; the worker's log says why.")
+                item.finish(SessionCommand.Outcome.FAILED, commands.FAILED)
 
     def after(self, name: str, seconds: float, action: Callable[[], None]) -> None:
         """Call `action` on the lane in `seconds`, replacing an earlier deadline of that name."""
@@ -292,7 +292,7 @@ class Runner:
 
     def _leaves_instead(self) -> bool:
         """Between two clients: whether another host is to run the next one."""
-        self.finish_commands(Command.LOGOUT, error="The connection ended before WhatsApp could be told.")
+        self.finish_commands(Command.LOGOUT, error=commands.NOT_TOLD)
         if self.handed_over:
             self.finish()
         return self.handed_over
