@@ -173,7 +173,7 @@ class Keeper:
     # --- which live store ---------------------------------------------------
 
     def _open_paired(self, snapshot: Snapshot) -> None:
-        problem = self._why_not_this_file() or self._why_no_continuation()
+        problem = self._why_not_this_file() or self._why_no_continuation(snapshot)
         if not problem:
             self._say("file", "nobody else has run the session since")
             self._store = LiveStore(self.path)
@@ -271,15 +271,18 @@ class Keeper:
         except sqlite3.Error as error:
             return f"the file on this disk cannot be read ({type(error).__name__})"
 
-    def _why_no_continuation(self) -> str:
+    def _why_no_continuation(self, vault: Snapshot) -> str:
         """Empty where the file is the vault and what its journal holds; else it is a copy from before, put back by somebody."""
-        with closing(LiveStore(self.path)) as live:
-            changes = live.read_changes(EVERY)
-            if changes.device_deleted or changes.complete:
-                return ""
-            found = store.compare(self.session, live.snapshot())
+        try:
+            with closing(LiveStore(self.path)) as live:
+                changes, file = live.read_changes(EVERY), live.snapshot()
+        except sqlite3.Error as error:
+            return f"the file on this disk cannot be read ({type(error).__name__})"
+        if changes.device_deleted or changes.complete:
+            return ""
+        ours, theirs = ({store.CREDS: found.creds, **found.values} for found in (file, vault))
         noted = {*changes.values, *([store.CREDS] if changes.creds else [])}
-        unexplained = {*found.missing, *found.different, *found.extra} - noted
+        unexplained = [key for key in (ours.keys() | theirs.keys()) - noted if ours.get(key) != theirs.get(key)]
         # Or the vault is the one that lacks something: nobody can tell, so neither is trusted to be as new as what was sent.
         self._vault_in_doubt = bool(unexplained)
         return f"the file on this disk differs from the vault in {len(unexplained)} keys" if unexplained else ""
