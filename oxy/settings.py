@@ -23,6 +23,16 @@ environ.Env.read_env(str(BASE_DIR / ".env")) if (BASE_DIR / ".env").exists() els
 environ.Env.read_env(str(VAR_DIR / "local.env")) if (VAR_DIR / "local.env").exists() else None
 
 
+#: A network that falls silent must not hold a beat or a write for longer than a lease lasts; libpq's own patience is minutes.
+DATABASE_PATIENCE = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+
+
 def refuse(sentence: str) -> NoReturn:
     """End the process with a sentence on standard error and status 1."""
     sys.exit(f"oxy: {sentence}")
@@ -55,7 +65,7 @@ def read_database() -> dict[str, Any]:
         }
     else:
         config["CONN_HEALTH_CHECKS"] = True
-        config.setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
+        config["OPTIONS"] = {**DATABASE_PATIENCE, **config.get("OPTIONS", {})}
     config["CONN_MAX_AGE"] = 60
     return config
 
