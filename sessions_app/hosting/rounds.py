@@ -22,8 +22,10 @@ def begin(session: WhatsAppSession, epoch: int) -> PairingRound:
 
 def show_code(current: PairingRound, code: str, issued_at: float) -> None:
     """Put the next QR code on show; `issued_at` in Unix seconds."""
-    current.index += 1
-    current.issued_at = datetime.fromtimestamp(issued_at, UTC)
+    at = datetime.fromtimestamp(issued_at, UTC)
+    # What the spool holds is read again where the database went away in between.
+    current.index += at != current.issued_at
+    current.issued_at = at
     current.expires_at = current.issued_at + qr.lifetime(current.index)
     current.sealed_code = crypto.seal(code.encode(), current.session.session_id, "qr-code")
     told = {
