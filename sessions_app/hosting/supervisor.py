@@ -86,6 +86,8 @@ class Supervisor:
         self.watcher = Watcher()
         self.gauges = gauges.Gauges()
         self.upkeep = Upkeep(self)
+        #: Primary keys of commands of which nobody knows whether they were taken.
+        self._in_doubt: list[int] = []
         self._beat_thread = threading.Thread(target=self._beat_on, name="beat", daemon=True)
 
     def run(self, stop: Stop) -> None:
@@ -159,12 +161,23 @@ class Supervisor:
         return got
 
     def _hand_on_commands(self) -> None:
+        if self._in_doubt:
+            # The connection broke as they were taken: whether that was stored or not, no runner has heard of them.
+            SessionCommand.objects.filter(pk__in=self._in_doubt, session__in=list(self.runners)).update(taken_at=None)
+            self._in_doubt.clear()
         for command in (
             SessionCommand.objects.pending().filter(session__in=list(self.runners)).select_related("session")
         ):
             runner = self.runners.get(command.session_id)
-            if runner and SessionCommand.objects.filter(pk=command.pk, taken_at=None).update(taken_at=Now()):
+            if runner and self._take(command):
                 runner.post(command)
+
+    def _take(self, command: SessionCommand) -> bool:
+        try:
+            return bool(SessionCommand.objects.filter(pk=command.pk, taken_at=None).update(taken_at=Now()))
+        except DATABASE_AWAY:
+            self._in_doubt.append(command.pk)
+            raise
 
     def _notice_messages(self) -> None:
         queued = Message.objects.filter(status=Message.MessageStatus.QUEUED, session__in=list(self.runners))
