@@ -52,6 +52,7 @@ class Reason(StrEnum):
     NOT_ON_WHATSAPP = "not-on-whatsapp"
     UNREADABLE = "unreadable"
     QUEUE_EXPIRED = "queue-expired"
+    ACCOUNT_CHANGED = "account-changed"
 
 
 @dataclass(frozen=True)
@@ -176,6 +177,10 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.NOT_ON_WHATSAPP: Explanation(
         "There is no WhatsApp account with this number, so nothing was sent.",
         "Check the number and its country code; in Brazil, with and without the 9 before it.",
+    ),
+    Reason.ACCOUNT_CHANGED: Explanation(
+        "It waited to be sent from another WhatsApp account, to which this session was linked before.",
+        "Send it again, if it should go out from this account.",
     ),
     Reason.QUEUE_EXPIRED: Explanation(
         "The session was not connected in the time that this message could wait, so it was not sent.",

@@ -198,6 +198,8 @@ def _paired(runner: Runner, event: ev.Paired) -> None:
     if _refuses(runner, event.jid):
         return
     runner.session.use_up_links()
+    if runner.session.phone not in ("", phone_of(event.jid)):
+        runner.outbox.give_up_queued(Reason.ACCOUNT_CHANGED)
     runner.after("connect", RECONNECT_TIMEOUT, lambda: runner.retry(Reason.CONNECT_TIMED_OUT))
     runner.apply(
         Event.PAIRED,

@@ -115,6 +115,11 @@ class Outbox:
         sending = self._outgoing.filter(status=_S.SENDING)
         messages.move(self._runner.session, sending, status=_S.FAILED, reason=Reason.OUTCOME_UNKNOWN.value)
 
+    def give_up_queued(self, reason: Reason) -> None:
+        """End what waits: it is not to go out after all."""
+        waiting = self._outgoing.filter(status=_S.QUEUED)
+        messages.move(self._runner.session, waiting, status=_S.FAILED, reason=reason.value)
+
     @property
     def _outgoing(self) -> QuerySet[Message]:
         """The messages that the session sends, or none: once the lease has passed, another host may be sending them."""

@@ -15,11 +15,11 @@ import pytest
 from django.db import InternalError, OperationalError, connection
 
 from sessions_app.engine import events as ev
-from sessions_app.hosting import backoff, lease, reactions
+from sessions_app.hosting import backoff, lease, reactions, rounds
 from sessions_app.hosting import runner as runner_module
 from sessions_app.hosting.runner import Runner
 from sessions_app.lifecycle import Command, Status
-from sessions_app.models import AuthBlob, Message, SessionCommand, SessionEvent, WhatsAppSession
+from sessions_app.models import AuthBlob, Message, PairingRound, SessionCommand, SessionEvent, WhatsAppSession
 from sessions_app.vault import store
 from sessions_app.vault.live_store import LiveStore
 from tests.integration import library
@@ -439,6 +439,27 @@ def test_a_host_that_is_stopped_waits_for_no_next_attempt(host, session):
     runner.post(runner.hand_over)
     client_stopped(runner)
     assert runner.finished
+
+
+# --- another account ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("before", "left"), [("4915112345678", "queued"), ("4915100000009", "failed")])
+def test_what_waited_goes_out_from_the_account_that_it_was_written_for_alone(host, session, library_file, before, left):
+    WhatsAppSession.objects.update(phone=before)
+    waiting = session.send_text("4915100000001", "hello", by="tester")
+    runner = _in_a_round(host, session, library_file)
+    library.insert(runner.keeper.path, {"whatsmeow_device": [library.device()], **library.rows()})
+    hear(runner, ev.Paired(session="shop", epoch=runner.lease.epoch, at=1.0, jid="4915112345678:7@s.whatsapp.net"))
+    waiting.refresh_from_db()
+    assert (waiting.status, waiting.reason) == (left, "account-changed" if left == "failed" else "")
+
+
+def test_a_code_that_is_read_twice_counts_once(session):
+    current = rounds.begin(session, epoch=1)
+    for issued_at in (100.0, 100.0, 160.0):
+        rounds.show_code(current, "2@x", issued_at)
+    assert PairingRound.objects.get().index == 2
 
 
 # --- nothing comes ------------------------------------------------------------------------
