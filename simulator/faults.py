@@ -46,6 +46,8 @@ CATALOGUE = {
     "outage": Fault(
         "Cuts everyone off and refuses connections for some seconds, or for ever (0).", {"seconds": 5, "mode": "refuse"}
     ),
+    "media_refused": Fault("Takes no file and gives none: answers with this status.", {"status": 500}),
+    "media_lost": Fault("Throws away all files, as WhatsApp does after some weeks.", {}, lasts=False),
     "cut": Fault("Breaks connections without a goodbye.", {"jid": ""}, lasts=False),
     "replaced": Fault("Tells a device that another client has taken its place.", {"jid": ""}, lasts=False),
     "stream_error": Fault(
@@ -73,6 +75,7 @@ class Faults:
         self.device_limit = DEVICE_LIMIT
         self.asks_for_passkey = False
         self.acks_are_off = False
+        self.media_status = 0
         self._refusal: dict[str, Any] | None = None
         self._bans: dict[str, float] = {}
         self._deaf: str | None = None
@@ -178,6 +181,12 @@ class Faults:
         if self._gate and generation == self._generation:
             self.active.pop("outage", None)
             self._opening = asyncio.ensure_future(self._gate.open())
+
+    def _cause_media_refused(self, status: int) -> None:
+        self.media_status = status
+
+    def _cause_media_lost(self) -> None:
+        self._world.media.forget()
 
     def _cause_cut(self, jid: str) -> None:
         for stream in self._linked(jid):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from simulator import contents, media
 from simulator.nodes import Jid
 from simulator.state import Account, ChatLine, Device
 
@@ -76,6 +77,27 @@ class Handset:
     def send_text(self, to: str, text: str) -> str:
         """Send to a number, or to a group's address; the message's id. PhoneError where that can't be."""
         return self._simulator.call(lambda: self._phone.send_text(to, text))
+
+    def send_location(self, to: str, latitude: float, longitude: float, name: str = "") -> str:
+        return self._simulator.call(lambda: self._phone.send(to, contents.location(latitude, longitude, name)))
+
+    def send_file(self, to: str, kind: str, data: bytes, mimetype: str, caption: str = "", *, name: str = "") -> str:
+        """Send an image, a document, audio or a video; the message's id."""
+        return self._simulator.call(
+            lambda: self._phone.send(to, media.attach(kind, data, mimetype, caption, self._simulator.world.media, name))
+        )
+
+    def open_file(self, line: ChatLine) -> bytes:
+        """The file of a message; PhoneError where it cannot be had."""
+        return self._simulator.call(lambda: media.open_file(line.kind, line.content, self._simulator.world.media))
+
+    def react(self, message_id: str, emoji: str) -> str:
+        """React to a message that it sent or received; an empty emoji takes the reaction back. The reaction's own id."""
+        return self._simulator.call(lambda: self._phone.react(message_id, emoji))
+
+    def reply(self, message_id: str, text: str) -> str:
+        """Answer a received message, and quote it; the answer's id."""
+        return self._simulator.call(lambda: self._phone.reply(message_id, text))
 
     def create_group(self, subject: str, numbers: list[str]) -> str:
         """A group with these numbers; its address."""

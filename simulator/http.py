@@ -1,22 +1,37 @@
-"""Just enough HTTP/1.1 for the control server: one request a connection, JSON and files, this machine only."""
+"""Just enough HTTP/1.1 for the control and the media server: one request a connection, JSON and files, this machine only."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import logging
+import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 log = logging.getLogger(__name__)
 
 HEAD_LIMIT, BODY_LIMIT = 32 * 1024, 1024 * 1024
 REQUEST_TIMEOUT = 10
-PHRASES = {200: "OK", 201: "Created", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed"}
-PHRASES |= {409: "Conflict", 413: "Content Too Large", 415: "Unsupported Media Type", 500: "Internal Server Error"}
+PHRASES = {
+    200: "OK",
+    201: "Created",
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+}
+PHRASES |= {
+    409: "Conflict",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+}
 #: The page is its own files and nothing else; it may be opened by the console, and not be framed.
 SECURITY = {
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
@@ -32,6 +47,7 @@ class Request:
     path: str
     headers: dict[str, str]
     body: bytes
+    query: dict[str, str] = field(default_factory=dict)
 
     def json(self) -> dict[str, Any]:
         """The body as a JSON object; Refused where it is none."""
@@ -65,16 +81,22 @@ class Refused(Exception):
 
 
 class HttpServer:
-    """Serves `handle` on 127.0.0.1, for requests whose Host and Origin are this server's own."""
+    """Serves `handle` on 127.0.0.1: for requests whose Host and Origin are this server's own, or, with TLS, for clients of any name."""
 
-    def __init__(self, handle: Callable[[Request], Awaitable[Response]]) -> None:
-        self._handle = handle
+    def __init__(
+        self,
+        handle: Callable[[Request], Awaitable[Response]],
+        *,
+        context: ssl.SSLContext | None = None,
+        body_limit: int = BODY_LIMIT,
+    ) -> None:
+        self._handle, self._context, self._body_limit = handle, context, body_limit
         self._server: asyncio.Server | None = None
         self._port = 0
 
     async def start(self, port: int) -> int:
         """Listen; 0 lets the system choose. The port in use; OSError where it is taken."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, limit=HEAD_LIMIT)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, limit=HEAD_LIMIT, ssl=self._context)
         self._port = int(self._server.sockets[0].getsockname()[1])
         return self._port
 
@@ -85,7 +107,7 @@ class HttpServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT):
-                request = await _read(reader)
+                request = await _read(reader, self._body_limit)
             writer.write(_written(await self._answer(request)))
             await writer.drain()
         except Refused as error:
@@ -98,7 +120,8 @@ class HttpServer:
 
     async def _answer(self, request: Request) -> Response:
         try:
-            self._check_source(request)
+            if self._context is None:
+                self._check_source(request)
             return await self._handle(request)
         except Refused as error:
             return error.response
@@ -117,16 +140,19 @@ class HttpServer:
             raise Refused(415, "not-json", "Send JSON, with its content type.")
 
 
-async def _read(reader: asyncio.StreamReader) -> Request:
+async def _read(reader: asyncio.StreamReader, body_limit: int) -> Request:
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     first, *lines = head.rstrip("\r\n").split("\r\n")
     method, target, _ = first.split(" ", 2)
     pairs = (line.partition(":") for line in lines)
     headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
     length = int(headers.get("content-length", "0"))
-    if not 0 <= length <= BODY_LIMIT:
+    if not 0 <= length <= body_limit:
         raise Refused(413, "too-long", "The body is too long.")
-    return Request(method, unquote(urlsplit(target).path), headers, await reader.readexactly(length))
+    url = urlsplit(target)
+    return Request(
+        method, unquote(url.path), headers, await reader.readexactly(length), dict(parse_qsl(url.query, True))
+    )
 
 
 def _written(response: Response) -> bytes:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import DecodeError
 
+from simulator import contents
 from simulator.errors import PhoneError
 from simulator.nodes import GROUP_SERVER, Attr, Jid, Node
 from simulator.proto import Message
@@ -49,8 +50,11 @@ class Messenger:
 
     def send_text(self, to: Jid, text: str) -> str:
         """Send to a person or a group, and return the message's id; PhoneError where that can't be."""
+        return self.send(to, contents.text(text))
+
+    def send(self, to: Jid, message: Any) -> str:
+        """The same for a message of any kind."""
         message_id = "3A" + secrets.token_hex(9).upper()
-        message = Message(conversation=text)
         if to.server == GROUP_SERVER:
             stanza = self._for_group(to, message_id, message)
         else:
@@ -63,7 +67,7 @@ class Messenger:
         ack = relay.message(self._world, self._me, stanza)
         if ack.get("error"):
             raise PhoneError("refused", f"WhatsApp refused the message: {ack.get('error')}.")
-        self._note(message_id, "out", to, self._me, text, status="sent")
+        self._note(message_id, "out", to, self._me, contents.read(message), status="sent")
         return message_id
 
     def send_private(self, companion: Party, message: Any) -> None:
@@ -179,9 +183,9 @@ class Messenger:
             message = message.deviceSent.message
         elif sender.account == self._me.account:
             direction = "own"
-        if text := message.conversation or message.extendedText.text:
+        if content := contents.read(message):
             self._world.state.drop_failed_line(self._me.account.number, stanza.get("id"))
-            self._note(stanza.get("id"), direction, shown, sender, text)
+            self._note(stanza.get("id"), direction, shown, sender, content)
 
     def _take_receipt(self, stanza: Node) -> None:
         if stanza.get("type") == "retry":
@@ -195,17 +199,29 @@ class Messenger:
 
     def mark_read(self, message_id: str) -> None:
         """Tell the author of a received message that it was read."""
-        number = self._me.account.number
-        line = next(
-            (line for line in self._world.state.lines(number) if line.id == message_id and line.direction == "in"), None
-        )
-        if line is None:
-            raise PhoneError("no-such-message", "This phone has received no such message.")
+        line = self._line(message_id, "in")
         chat, sender = Jid.parse(line.chat), self._world.state.account_of(Jid.parse(line.sender))
         attrs: dict[str, Attr] = {"to": chat, "id": message_id, "type": "read", "t": str(int(time.time()))}
         if chat.server == GROUP_SERVER and sender:
             attrs["participant"] = sender.lid_jid()
         relay.receipt(self._world, self._me, Node("receipt", attrs))
+
+    def _line(self, message_id: str, *directions: str) -> ChatLine:
+        for line in self._world.state.lines(self._me.account.number):
+            if line.id == message_id and line.direction in directions:
+                return line
+        raise PhoneError("no-such-message", "This phone has no such message.")
+
+    def react(self, message_id: str, emoji: str) -> str:
+        """React to a message of a chat with a person; the reaction's own id."""
+        line = self._line(message_id, "in", "out", "own")
+        made = contents.reaction(emoji, message_id, line.chat, from_me=line.direction != "in")
+        return self.send(Jid.parse(line.chat), made)
+
+    def reply(self, message_id: str, text: str) -> str:
+        """Answer a received message, and quote it; the answer's id."""
+        line = self._line(message_id, "in")
+        return self.send(Jid.parse(line.chat), contents.reply(text, message_id, line.sender, line.text or ""))
 
     # -- second tries ----------------------------------------------------------------------------------------------------
 
@@ -285,16 +301,18 @@ class Messenger:
         direction: str,
         chat: Jid,
         sender: Party,
-        text: str | None,
+        content: contents.Content | None,
         error: str = "",
         status: str = "",
     ) -> None:
         """Keep a line of the chat. Chats with people are named by number, as a person knows them."""
         account = self._world.state.account_of(chat)
         shown = account.jid() if account else chat
-        self._world.state.add_line(
-            self._me.account.number, ChatLine(message_id, direction, str(shown), str(sender.jid), text, error, status)
+        kind, text, more = content or ("text", None, {})
+        line = ChatLine(
+            message_id, direction, str(shown), str(sender.jid), text, error, status, kind=kind, content=more
         )
+        self._world.state.add_line(self._me.account.number, line)
         self._phone.changed()
 
     def create_group(self, subject: str, numbers: list[str]) -> Jid:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from simulator import appstate, linking
 from simulator.appstate import AppState
@@ -162,6 +162,16 @@ class Phone:
         if not self.is_online:
             raise PhoneError("offline", OFFLINE)
         return self._messenger.send_text(self._read_address(to), text)
+
+    def send(self, to: str, message: Any) -> str:
+        """The same for a message of any kind (contents.py)."""
+        return self._messenger.send(self._read_address(to), message)
+
+    def react(self, message_id: str, emoji: str) -> str:
+        return self._messenger.react(message_id, emoji)
+
+    def reply(self, message_id: str, text: str) -> str:
+        return self._messenger.reply(message_id, text)
 
     def create_group(self, subject: str, numbers: list[str]) -> Jid:
         return self._messenger.create_group(subject, numbers)

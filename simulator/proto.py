@@ -34,9 +34,24 @@ KeyIndexList: rawID 1 uint32, timestamp 2 uint64, currentIndex 3 uint32, validIn
 SignedKeyIndexList: details 1 bytes, accountSignature 2 bytes
 ClientPairingProps: isChatDbLidMigrated 1 bool, isSyncdPureLidSession 2 bool
 
-Message: conversation 1 string, senderKeyDistribution 2 SenderKeys, extendedText 6 Text, protocol 12 Protocol, deviceSent 31 DeviceSent
+Message: conversation 1 string, senderKeyDistribution 2 SenderKeys, image 3 Image, contact 4 Contact, location 5 Location, \
+    extendedText 6 Text, document 7 Document, audio 8 Audio, video 9 Video, \
+    protocol 12 Protocol, deviceSent 31 DeviceSent, reaction 46 Reaction
 SenderKeys: groupId 1 string, axolotl 2 bytes
-Text: text 1 string
+Text: text 1 string, context 17 Context
+Context: stanzaId 1 string, participant 2 string, quoted 3 Message
+Key: remoteJid 1 string, fromMe 2 bool, id 3 string, participant 4 string
+Reaction: key 1 Key, text 2 string, senderTimestampMs 4 int64
+Location: latitude 1 double, longitude 2 double, name 3 string, address 4 string, context 17 Context
+Contact: displayName 1 string, vcard 16 string, context 17 Context
+Image: url 1 string, mimetype 2 string, caption 3 string, fileHash 4 bytes, fileLength 5 uint64, mediaKey 8 bytes, encHash 9 bytes, \
+    directPath 11 string, context 17 Context
+Document: url 1 string, mimetype 2 string, title 3 string, fileHash 4 bytes, fileLength 5 uint64, mediaKey 7 bytes, fileName 8 string, \
+    encHash 9 bytes, directPath 10 string, context 17 Context, caption 20 string
+Audio: url 1 string, mimetype 2 string, fileHash 3 bytes, fileLength 4 uint64, seconds 5 uint32, ptt 6 bool, mediaKey 7 bytes, \
+    encHash 8 bytes, directPath 9 string, context 17 Context
+Video: url 1 string, mimetype 2 string, fileHash 3 bytes, fileLength 4 uint64, seconds 5 uint32, mediaKey 6 bytes, caption 7 string, \
+    encHash 11 bytes, directPath 13 string, context 17 Context
 DeviceSent: destinationJid 1 string, message 2 Message
 Protocol: type 2 int32, appStateSyncKeyShare 7 KeyShare
 KeyShare: keys 1 SyncKey*
@@ -57,7 +72,7 @@ Blob: blob 1 bytes
 
 SCALARS = {
     name: getattr(descriptor_pb2.FieldDescriptorProto, f"TYPE_{name.upper()}")
-    for name in ("bytes", "string", "bool", "int32", "int64", "uint32", "uint64")
+    for name in ("bytes", "string", "bool", "int32", "int64", "uint32", "uint64", "double")
 }
 
 

@@ -1,4 +1,4 @@
-"""An HTTP proxy for CONNECT that brings every host to one local port: how a client that dials web.whatsapp.com gets here."""
+"""An HTTP proxy for CONNECT that brings every host to a local port: how a client that dials web.whatsapp.com gets here."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ CHUNK = 64 * 1024
 
 
 class ConnectProxy:
-    """`hosts` lists, in order, what clients asked for."""
+    """`hosts` lists, in order, what clients asked for. Hosts with a port of their own go there, all others to `target_port`."""
 
-    def __init__(self, target_port: int) -> None:
+    def __init__(self, target_port: int, others: dict[str, int] | None = None) -> None:
         self.hosts: list[str] = []
-        self._target_port = target_port
+        self._target_port, self._others = target_port, others or {}
         self._server: asyncio.Server | None = None
         self._tunnels: set[asyncio.StreamWriter] = set()
 
@@ -51,8 +51,9 @@ class ConnectProxy:
             await writer.drain()
             return
         self.hosts.append(rest.split(b" ", 1)[0].decode("latin-1"))
+        port = self._others.get(self.hosts[-1].partition(":")[0], self._target_port)
         try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
             writer.write(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
             await writer.drain()

@@ -14,8 +14,12 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from simulator import media
 from simulator.errors import SimulatorError
 from simulator.framing import MAX_FRAME
+from simulator.http import HttpServer, Refused
+from simulator.http import Request as HttpRequest
+from simulator.http import Response as HttpResponse
 from simulator.proxy import ConnectProxy
 from simulator.stream import Stream
 
@@ -39,6 +43,8 @@ class ClientServer:
     def __init__(self, world: World, context: ssl.SSLContext, ports: Ports) -> None:
         self.world = world
         self.ports = ports
+        # Behind the proxy alone, so that its port is nobody's concern.
+        self._media = HttpServer(self._serve_media, context=context, body_limit=media.LIMIT)
         self._is_unavailable = False
         self.proxy: ConnectProxy | None = None
         self._context = context
@@ -53,7 +59,7 @@ class ClientServer:
             return
         self.ports.tls = await self._listen(self.ports.tls, self._context)
         self.ports.ws = await self._listen(self.ports.ws, None)
-        self.proxy = ConnectProxy(self.ports.tls)
+        self.proxy = ConnectProxy(self.ports.tls, {media.HOST: await self._media.start(0)})
         try:
             self.ports.proxy = await self.proxy.start(self.ports.proxy)
         except OSError as error:
@@ -70,6 +76,7 @@ class ClientServer:
             socket.transport.abort()
         if refuse and self.proxy:
             self.proxy.stop()
+            self._media.stop()
 
     async def _listen(self, port: int, context: ssl.SSLContext | None) -> int:
         try:
@@ -93,6 +100,13 @@ class ClientServer:
         if self._is_unavailable:
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "The simulator plays an outage.\n")
         return None
+
+    async def _serve_media(self, request: HttpRequest) -> HttpResponse:
+        if self._is_unavailable:
+            raise Refused(503, "outage", "The simulator plays an outage.")
+        if status := self.world.faults.media_status:
+            raise Refused(status, "refused", "The simulator takes no files, and gives none.")
+        return await self.world.media.handle(request)
 
     async def _serve(self, socket: ServerConnection) -> None:
         outgoing: asyncio.Queue[bytes | None] = asyncio.Queue()

@@ -20,6 +20,7 @@ from simulator.curve import KeyPair
 from simulator.errors import SimulatorError
 from simulator.faults import FaultSwitch
 from simulator.handset import Handset
+from simulator.media import MediaServer
 from simulator.noise import ServerKeys
 from simulator.phone import Phone
 from simulator.server import ClientServer, Ports
@@ -29,7 +30,7 @@ from simulator.world import World
 
 T = TypeVar("T")
 
-STATE_FILE = "simulator.sqlite3"
+STATE_FILE, MEDIA_DIRECTORY = "simulator.sqlite3", "media"
 START_TIMEOUT = 20
 #: Connections that were cut end by themselves; what has not ended after this many seconds is cancelled.
 LEAVE_TIME = 2
@@ -110,7 +111,8 @@ class Simulator:
         except sqlite3.Error as error:
             raise SimulatorError(f"The state file {self.state_dir / STATE_FILE} can't be used: {error}.") from error
         try:
-            self.world = World(state, _server_keys(state), asyncio.get_running_loop().call_later)
+            media = MediaServer(self.state_dir / MEDIA_DIRECTORY)
+            self.world = World(state, _server_keys(state), asyncio.get_running_loop().call_later, media)
             for account in state.accounts():
                 Phone(self.world, account).switch_on()
             self._server = ClientServer(self.world, tls_context(self.state_dir), self._ports(state))

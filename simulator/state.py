@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,11 @@ CREATE TABLE IF NOT EXISTS grp (id TEXT PRIMARY KEY, subject TEXT NOT NULL, crea
 CREATE TABLE IF NOT EXISTS member (grp TEXT NOT NULL, number TEXT NOT NULL, admin INTEGER NOT NULL, PRIMARY KEY (grp, number));
 CREATE TABLE IF NOT EXISTS chat (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, number TEXT NOT NULL, id TEXT NOT NULL, direction TEXT NOT NULL, chat TEXT NOT NULL,
-    sender TEXT NOT NULL, text TEXT, error TEXT NOT NULL, status TEXT NOT NULL, at REAL NOT NULL);
+    sender TEXT NOT NULL, text TEXT, error TEXT NOT NULL, status TEXT NOT NULL, at REAL NOT NULL,
+    kind TEXT NOT NULL DEFAULT 'text', content TEXT NOT NULL DEFAULT '{}');
 """
+#: Columns that a file of an earlier release lacks.
+ADDED = {"kind": "TEXT NOT NULL DEFAULT 'text'", "content": "TEXT NOT NULL DEFAULT '{}'"}
 
 #: LIDs are numbers unrelated to the phone number; these are unrelated, but the same in every run, which helps a reader of transcripts.
 FIRST_LID = 200_000_000_000_001
@@ -98,6 +102,7 @@ class ChatLine:
     """A message that a phone sent (direction "out"), received ("in"), or saw a companion send ("own").
 
     `text` is None, and `error` says why, where the phone could not decrypt it. `status` of one sent: sent, delivered, read.
+    `kind` and `content` are those of contents.py.
     """
 
     id: str
@@ -108,6 +113,8 @@ class ChatLine:
     error: str = ""
     status: str = ""
     at: float = field(default_factory=time.time)
+    kind: str = "text"
+    content: dict[str, Any] = field(default_factory=dict)
 
 
 class State:
@@ -121,6 +128,10 @@ class State:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.executescript(SCHEMA)
+        present = {row[1] for row in self._db.execute("PRAGMA table_info(chat)")}
+        for name, declaration in ADDED.items():
+            if name not in present:
+                self._db.execute(f"ALTER TABLE chat ADD COLUMN {name} {declaration}")
 
     def close(self) -> None:
         self._db.close()
@@ -293,10 +304,9 @@ class State:
     # -- what a phone shows ----------------------------------------------------------------------------------------------
 
     def add_line(self, number: str, line: ChatLine) -> None:
-        sql = "INSERT INTO chat (number, id, direction, chat, sender, text, error, status, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        self._run(
-            sql, number, line.id, line.direction, line.chat, line.sender, line.text, line.error, line.status, line.at
-        )
+        values = asdict(line) | {"number": number, "content": json.dumps(line.content)}
+        names = ", ".join(values)
+        self._run(f"INSERT INTO chat ({names}) VALUES ({', '.join('?' * len(values))})", *values.values())  # noqa: S608
 
     def drop_failed_line(self, number: str, message_id: str) -> None:
         """Forget that a message could not be read: its sender sent it once more."""
@@ -310,5 +320,7 @@ class State:
         self._run(sql, status, number, message_id)
 
     def lines(self, number: str) -> list[ChatLine]:
-        sql = "SELECT id, direction, chat, sender, text, error, status, at FROM chat WHERE number = ? ORDER BY seq"
-        return [ChatLine(*row) for row in self._run(sql, number)]
+        names = [each.name for each in fields(ChatLine)]
+        sql = f"SELECT {', '.join(names)} FROM chat WHERE number = ? ORDER BY seq"  # noqa: S608
+        rows = [dict(zip(names, row, strict=True)) for row in self._run(sql, number)]
+        return [ChatLine(**(row | {"content": json.loads(row["content"])})) for row in rows]

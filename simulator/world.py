@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from simulator.devices import announce
 from simulator.faults import Faults
+from simulator.media import MediaServer
 from simulator.nodes import SERVER, Jid, Node
 from simulator.noise import ServerKeys
 from simulator.state import Account, State
@@ -57,9 +58,10 @@ class Scheduler(Protocol):
 class World:
     """Everything that is one per simulator. All of it belongs to one thread."""
 
-    def __init__(self, state: State, keys: ServerKeys, later: Scheduler) -> None:
+    def __init__(self, state: State, keys: ServerKeys, later: Scheduler, media: MediaServer | None = None) -> None:
         self.state = state
         self.keys = keys
+        self._media = media
         self.later = later
         self.faults = Faults(self)
         self.transcript = Transcript()
@@ -71,6 +73,11 @@ class World:
         self._online: dict[Jid, Endpoint] = {}
         self._ids = itertools.count(1)
         self._prefix = f"{int(time.time())}.{id(self) % 65521}"
+
+    @property
+    def media(self) -> MediaServer:
+        assert self._media, "this world was made without a media server"
+        return self._media
 
     def new_id(self) -> str:
         """A stanza id that was not used before, in this run or another."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from simulator import media
 from simulator.nodes import Attr, Node
 
 if TYPE_CHECKING:
@@ -66,8 +67,8 @@ def _privacy_tokens(stream: Stream, request: Node) -> None:
 
 
 def _media(stream: Stream, request: Node) -> None:
-    attrs = {"auth": "simulated", "ttl": "3600", "auth_ttl": "3600", "max_buckets": "12", "max_manual_retry": "3"}
-    stream.reply(request, [Node("media_conn", {**attrs}, [Node("host", {"hostname": "127.0.0.1"})])])
+    attrs = {"auth": media.AUTH, "ttl": "3600", "auth_ttl": "3600", "max_buckets": "12", "max_manual_retry": "3"}
+    stream.reply(request, [Node("media_conn", {**attrs}, [Node("host", {"hostname": media.HOST})])])
 
 
 def _properties(stream: Stream, request: Node) -> None:

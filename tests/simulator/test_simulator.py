@@ -50,12 +50,14 @@ def test_the_environment_says_all_that_a_client_needs(simulator: Simulator) -> N
     assert len(bytes.fromhex(environment["OXY_SIMULATOR_ROOT"])) == 32
 
 
-@pytest.mark.parametrize("host", ["web.whatsapp.com", "mmg.whatsapp.net"])
-def test_the_proxy_brings_whatsapps_names_to_a_trusted_server(simulator: Simulator, host: str) -> None:
+@pytest.mark.parametrize(
+    ("host", "status"), [("web.whatsapp.com", 426), ("g.whatsapp.net", 426), ("mmg.whatsapp.net", 404)]
+)
+def test_the_proxy_brings_whatsapps_names_to_a_trusted_server(simulator: Simulator, host: str, status: int) -> None:
     connection = tunnel(simulator, host)
     connection.request("GET", "/ws/chat")
-    # Not a WebSocket's handshake, but an answer of the WebSocket server behind TLS.
-    assert connection.getresponse().status == 426
+    # Not a WebSocket's handshake, but an answer of the WebSocket server behind TLS, or of the media server.
+    assert connection.getresponse().status == status
     connection.close()
 
 
