@@ -160,3 +160,17 @@ def test_the_command_refuses_a_session_that_is_not_there(db):
     with pytest.raises(CommandError, match="no session none"):
         call_command("create_api_token", "bot", "--session=none")
     assert not ApiToken.objects.exists()
+
+
+def test_the_command_revokes_a_token_by_its_name_or_its_beginning(shop):
+    first, text = ApiToken.issue("bot", by="tests")
+    call_command("revoke_api_token", "bot", stdout=StringIO())
+    assert ApiToken.find(text) is None
+
+    tokens = [ApiToken.issue("bot", by="tests") for __ in range(2)]
+    with pytest.raises(CommandError, match=f"More than one.*{tokens[0][0].prefix}"):
+        call_command("revoke_api_token", "bot")
+    call_command("revoke_api_token", tokens[0][0].prefix, stdout=StringIO())
+    assert [ApiToken.find(text) is None for __, text in tokens] == [True, False]
+    with pytest.raises(CommandError, match="no such token"):
+        call_command("revoke_api_token", first.prefix)
