@@ -107,6 +107,9 @@ OXY_ENGINE_CAPACITY = read_number("OXY_ENGINE_CAPACITY", default=50)
 # Messages of one session that may wait to be sent, and requests a minute that a token may make (0: any number).
 OXY_QUEUE_LIMIT = read_number("OXY_QUEUE_LIMIT", default=1000)
 OXY_RATE_LIMIT = read_number("OXY_RATE_LIMIT", default=600)
+# Bytes of the largest file that is sent, and of all files of one session that may wait to be sent.
+OXY_FILE_LIMIT = read_number("OXY_FILE_LIMIT_MB", default=16) * 1024 * 1024
+OXY_FILES_LIMIT = read_number("OXY_FILES_LIMIT_MB", default=256) * 1024 * 1024
 # Days that messages and the timeline are kept, and that a session may go without ever being linked (0: for ever).
 MESSAGE_RETENTION_DAYS = read_number("MESSAGE_RETENTION_DAYS", default=90)
 OXY_EVENT_RETENTION_DAYS = read_number("OXY_EVENT_RETENTION_DAYS", default=90)
@@ -228,9 +231,8 @@ SECURE_REFERRER_POLICY = "same-origin"
 # The simulated phone is a page on another port, and takes the QR code from the console's page that opened it.
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin-allow-popups" if OXY_SIMULATOR else "same-origin"
 X_FRAME_OPTIONS = "DENY"
-DATA_UPLOAD_MAX_MEMORY_SIZE = (
-    8 * 1024 * 1024
-)  # a large state of a Baileys service; other bodies: sessions_app/api/app.py
+# A message with a file in base64; what other addresses take: sessions_app/api/app.py.
+DATA_UPLOAD_MAX_MEMORY_SIZE = max(8 * 1024 * 1024, OXY_FILE_LIMIT * 4 // 3 + 512 * 1024)
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'self'"],

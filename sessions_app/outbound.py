@@ -129,7 +129,7 @@ def _private_sentence() -> str:
     )
 
 
-def check_url(url: str) -> str:
+def check_url(url: str, *, limit: int = URL_LIMIT) -> str:
     """The URL as it will be called; raises `Refused` with a sentence where it cannot or may not be.
 
     A name that cannot be resolved now is taken: names are checked again at each connection.
@@ -139,8 +139,8 @@ def check_url(url: str) -> str:
         host, port = parsed.raw_host.decode("ascii"), parsed.port
     except (httpx.InvalidURL, UnicodeError, ValueError):
         raise Refused(gettext("This is not an address that can be called.")) from None
-    if len(str(parsed)) > URL_LIMIT:  # as it is stored, with what is not ASCII escaped
-        raise Refused(gettext("This address is too long: %(n)d characters at most.") % {"n": URL_LIMIT})
+    if len(str(parsed)) > limit:  # as it is stored, with what is not ASCII escaped
+        raise Refused(gettext("This address is too long: %(n)d characters at most.") % {"n": limit})
     if parsed.scheme not in ("http", "https") or not host:
         raise Refused(gettext("An address begins with https:// or http:// and names a host."))
     if parsed.userinfo:

@@ -28,9 +28,11 @@ from sessions_app.models import (
     Host,
     IdempotentRequest,
     Message,
+    MessageFile,
     OutboxEvent,
     PairingLink,
     PairingRound,
+    Question,
     SessionCommand,
     SessionEvent,
     WhatsAppSession,
@@ -44,6 +46,8 @@ BATCH, BUDGET = 1000, 40.0
 ROUTINE, FAULTS = timedelta(days=2), timedelta(days=30)
 #: Commands, rounds and links that are over; failed background tasks; hosts that stopped beating.
 OVER, FAILED_TASKS, DEAD_HOSTS = timedelta(days=30), timedelta(days=14), timedelta(days=1)
+#: Nobody waits for an answer so long.
+ASKED = timedelta(minutes=10)
 
 Rule = Callable[[], QuerySet[Any]]
 
@@ -83,6 +87,12 @@ def _messages() -> QuerySet[Any]:
     return ended.filter(created_at__lt=_ago(timedelta(days=settings.MESSAGE_RETENTION_DAYS)))
 
 
+def _files() -> QuerySet[Any]:
+    """Of messages that ended where nobody could see to it."""
+    on_their_way = [Message.MessageStatus.QUEUED, Message.MessageStatus.SENDING]
+    return MessageFile.objects.exclude(message__status__in=on_their_way)
+
+
 def _timeline() -> QuerySet[Any]:
     if not settings.OXY_EVENT_RETENTION_DAYS:
         return SessionEvent.objects.none()
@@ -105,6 +115,11 @@ def _backups() -> QuerySet[Any]:
 def _commands() -> QuerySet[Any]:
     routine = Q(requested_by="schedule", done_at__lt=_ago(ROUTINE))
     return SessionCommand.objects.filter(routine | Q(done_at__lt=_ago(OVER)))
+
+
+def _questions() -> QuerySet[Any]:
+    """Who asks deletes them, except where that process died."""
+    return Question.objects.filter(asked_at__lt=_ago(ASKED))
 
 
 def _rounds() -> QuerySet[Any]:
@@ -133,10 +148,12 @@ def _failed_tasks() -> QuerySet[Any]:
 
 RULES: dict[str, Rule] = {
     "messages": _messages,
+    "files": _files,
     "timeline": _timeline,
     "routine timeline": _routine_timeline,
     "backups": _backups,
     "commands": _commands,
+    "questions": _questions,
     "pairing rounds": _rounds,
     "pairing links": _links,
     "hosts": _hosts,

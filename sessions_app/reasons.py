@@ -53,6 +53,12 @@ class Reason(StrEnum):
     UNREADABLE = "unreadable"
     QUEUE_EXPIRED = "queue-expired"
     ACCOUNT_CHANGED = "account-changed"
+    NOTHING_TO_ANSWER = "nothing-to-answer"
+    FILE_NOT_FETCHED = "file-not-fetched"
+    FILE_TOO_LARGE = "file-too-large"
+    FILE_WRONG_TYPE = "file-wrong-type"
+    FILE_NOT_TAKEN = "file-not-taken"
+    FILE_UNREADABLE = "file-unreadable"
 
 
 @dataclass(frozen=True)
@@ -181,6 +187,29 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.ACCOUNT_CHANGED: Explanation(
         "It waited to be sent from another WhatsApp account, to which this session was linked before.",
         "Send it again, if it should go out from this account.",
+    ),
+    Reason.NOTHING_TO_ANSWER: Explanation(
+        "The message that this one answers, or reacts to, was never sent or is no longer stored, so this one was not sent.",
+        "See what became of that message.",
+    ),
+    Reason.FILE_NOT_FETCHED: Explanation(
+        "The file could not be fetched from its address, so nothing was sent.",
+        "Check that the address answers without a password, then send the message again.",
+    ),
+    Reason.FILE_TOO_LARGE: Explanation(
+        "The file at this address is larger than may be sent, so nothing was sent.",
+        "Send a smaller file, or allow larger ones (OXY_FILE_LIMIT_MB).",
+    ),
+    Reason.FILE_WRONG_TYPE: Explanation(
+        "The file at this address is not of a kind that WhatsApp shows in this way, so nothing was sent.",
+        "Send it as a document.",
+    ),
+    Reason.FILE_NOT_TAKEN: Explanation(
+        "WhatsApp did not take the file, so nothing was sent.", "Send the message again in a while."
+    ),
+    Reason.FILE_UNREADABLE: Explanation(
+        "The stored file cannot be decrypted, so nothing was sent.",
+        "Check OXY_ENCRYPTION_KEYS, then send the message again.",
     ),
     Reason.QUEUE_EXPIRED: Explanation(
         "The session was not connected in the time that this message could wait, so it was not sent.",

@@ -27,6 +27,7 @@ SCHEDULES = {
     "back_up": 2,
     "give_up_expired_messages": 1,
     "deliver_webhooks": 1,
+    "fetch_files": 1,
     "prune": 60,
     "watch": 1,
     "take_sample": 1,
@@ -90,6 +91,28 @@ def deliver_webhooks() -> int:
     from sessions_app import delivery
 
     return delivery.deliver()
+
+
+def queue_fetch(pk: int) -> None:
+    """Have a worker fetch the file of a message; call it after the commit."""
+    async_task(f"{__name__}.{fetch_file.__name__}", pk, save=False)
+
+
+def fetch_file(pk: int) -> bool:
+    """Fetch one file; whether its message can go out now."""
+    from sessions_app import fetching
+
+    return fetching.fetch(pk)
+
+
+def fetch_files() -> int:
+    """Queue what is to be fetched (again), one task a file; how many."""
+    from sessions_app import fetching
+
+    pks = fetching.due()
+    for pk in pks:
+        queue_fetch(pk)
+    return len(pks)
 
 
 def prune() -> dict[str, int]:

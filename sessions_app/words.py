@@ -13,9 +13,9 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext, gettext_noop, ngettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
-from sessions_app import reasons
+from sessions_app import numbers, reasons
 from sessions_app.lifecycle import Command, Status
-from sessions_app.models import SCHEDULE, SYSTEM, WHATSAPP, NotAllowed, SessionEvent
+from sessions_app.models import SCHEDULE, SYSTEM, WHATSAPP, Message, NotAllowed, SessionEvent
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
@@ -104,20 +104,18 @@ _FACTS: dict[str, Text] = {
 }
 _FACT_WORDS: dict[str, Text] = {"withdrawn": _("withdrawn"), "revoked": _("taken back")}
 
-#: What messages hold that are no text, by the library's names (engine/translate.py).
-_MESSAGE_KINDS: dict[str, Text] = {
-    "imageMessage": _("Picture"),
-    "videoMessage": _("Video"),
-    "ptvMessage": _("Video"),
-    "audioMessage": _("Audio"),
-    "documentMessage": _("Document"),
-    "stickerMessage": _("Sticker"),
-    "contactMessage": _("Contact"),
-    "contactsArrayMessage": _("Contacts"),
-    "locationMessage": _("Place"),
-    "liveLocationMessage": _("Place"),
-    "reactionMessage": _("Reaction taken back"),
-    "pollCreationMessageV3": _("Poll"),
+#: What a message is, by its type, where its text does not say so by itself.
+_MESSAGES: dict[str, Text] = {
+    "reaction": _("Reaction"),
+    "location": _("Place"),
+    "contact": _("Contact"),
+    "contacts": _("Contacts"),
+    "image": _("Picture"),
+    "document": _("Document"),
+    "audio": _("Audio"),
+    "video": _("Video"),
+    "sticker": _("Sticker"),
+    "poll": _("Poll"),
     "unreadable": _("A message that could not be read"),
     "empty": _("Empty message"),
 }
@@ -172,9 +170,22 @@ def moment(at: datetime) -> str:
     return f"{date_format(at.astimezone(UTC), form)} UTC"
 
 
-def message_kind(kind: str) -> Text:
-    """What a message is that holds no text."""
-    return _MESSAGE_KINDS.get(kind, kind)
+def message_label(message: Message) -> Text:
+    """The word for what it is; empty for a text."""
+    if message.type == "text":
+        return ""
+    if message.type == "reaction" and not message.text:
+        return _("Reaction taken back")
+    return _MESSAGES.get(message.type, message.type)
+
+
+def message_facts(message: Message) -> str:
+    """What it carries besides its text, on one line."""
+    content = message.content or {}
+    if "latitude" in content:
+        place = f"{content['latitude']:.5f}, {content['longitude']:.5f}"
+        return f"{content['address']} ({place})" if content.get("address") else place
+    return numbers.pretty(content["phone"]) if content.get("phone") else ""
 
 
 def actor(name: str) -> str:

@@ -68,7 +68,7 @@ def receiver() -> Iterator[Receiver]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             headers = {name.lower(): value for name, value in self.headers.items()}
             status, answer, more = self.server.receiver.take(Call(headers, body))  # type: ignore[attr-defined]
             self.send_response(status)
@@ -76,6 +76,8 @@ def receiver() -> Iterator[Receiver]:
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(answer)
+
+        do_GET = do_POST
 
         def log_message(self, *arguments: object) -> None:
             pass

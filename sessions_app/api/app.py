@@ -6,34 +6,46 @@ To add a part: write a `Router` in a module of its own, and register it at the e
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
 from ninja import NinjaAPI
 from ninja.parser import Parser
 
 import oxy
-from sessions_app.api import commands, errors, foreign, messages, sessions, webhooks, whatsapp
+from sessions_app.api import commands, errors, foreign, messages, questions, sessions, webhooks, whatsapp
 from sessions_app.api.auth import Needs
 from sessions_app.api.documents import readers_only
 from sessions_app.models import Scope
 
-#: Bodies of all addresses but the vault's: no message is longer.
+#: Bodies of all addresses but these.
 BODY_LIMIT = 512 * 1024
-#: Addresses whose bodies may be as large as DATA_UPLOAD_MAX_MEMORY_SIZE.
-LARGE = ("/api/session/",)
+#: The vault's, which take a large state of a Baileys service.
+VAULT, VAULT_LIMIT = "/api/session/", 8 * 1024 * 1024
+#: That of messages, which may hold a file in base64.
+MESSAGES = re.compile(r"/api/sessions/[^/]+/messages")
 
 
 class BoundedParser(Parser):
     """JSON bodies of a bounded size."""
 
     def parse_body(self, request: HttpRequest) -> Any:
-        if len(request.body) > BODY_LIMIT and not request.path.startswith(LARGE):
+        if len(request.body) > _limit(request.path):
             raise errors.ApiError("too-large")
         try:
             return json.loads(request.body)
         except (ValueError, RecursionError):
             raise errors.ApiError("bad-json") from None
+
+
+def _limit(path: str) -> int:
+    if path.startswith(VAULT):
+        return VAULT_LIMIT
+    if MESSAGES.fullmatch(path):
+        return BODY_LIMIT + int(settings.OXY_FILE_LIMIT) * 4 // 3
+    return BODY_LIMIT
 
 
 api = NinjaAPI(
@@ -48,7 +60,7 @@ api = NinjaAPI(
     parser=BoundedParser(),
 )
 errors.register(api)
-for router in (sessions.router, commands.router, messages.router, webhooks.router):
+for router in (sessions.router, commands.router, messages.router, questions.router, webhooks.router):
     api.add_router("/api", router)
 api.add_router("/api/session", foreign.router)
 api.add_router("/whatsapp", whatsapp.router)

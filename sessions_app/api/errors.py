@@ -34,6 +34,7 @@ ERRORS: dict[str, tuple[int, Text]] = {
     "not-found": (404, _("There is nothing here.")),
     "session-not-found": (404, _("There is no such session.")),
     "backup-not-found": (404, _("Nothing is stored under this session id.")),
+    "file-not-found": (404, _("This message has no file that could be downloaded.")),
     "message-not-found": (404, _("This session has no such message.")),
     "webhook-not-found": (404, _("There is no such webhook.")),
     "delivery-not-found": (404, _("This webhook has no such delivery.")),
@@ -42,7 +43,9 @@ ERRORS: dict[str, tuple[int, Text]] = {
     "session-exists": (409, _("There is a session with this id already.")),
     "no-qr": (409, _("There is no code to show now.")),
     "not-linked": (409, _("No phone is linked to this session, so it can send nothing.")),
+    "not-connected": (409, _("The session is not connected, so WhatsApp cannot be asked.")),
     "refused": (409, _("This was tried and could not be done.")),
+    "file-gone": (410, _("WhatsApp no longer has this file.")),
     "backup-changed": (412, _("Somebody else has written to this state since. Restore it before you go on.")),
     "too-large": (413, _("The body is too large.")),
     "invalid": (422, _("A field is missing, unknown or wrong.")),
@@ -55,6 +58,7 @@ ERRORS: dict[str, tuple[int, Text]] = {
     "database-unavailable": (503, _("The database cannot be reached.")),
     "not-ready": (503, _("Not everything that is needed is running.")),
     "host-did-not-answer": (504, _("No worker took this request, so it was withdrawn. Is a worker running?")),
+    "whatsapp-did-not-answer": (504, _("WhatsApp did not answer in time. Nothing was changed; ask again.")),
     "still-under-way": (504, _("A worker is at it and has not finished. Look at the session to see how it ends.")),
 }
 #: What a status means where nobody of ours has given a code.

@@ -12,45 +12,38 @@ from ninja import Schema
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, ValidationInfo, model_validator
 
 from sessions_app.lifecycle import Status
-from sessions_app.numbers import read_chat, read_phone
-
-#: The longest text that is taken, in characters.
-LONGEST_TEXT = 65_536
-DAY, WEEK = 86_400, 7 * 86_400
+from sessions_app.numbers import read_phone
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     if "\0" in text:  # PostgreSQL stores none, and nobody means one
         raise ValueError(gettext("it must not contain NUL characters."))
     return text
 
 
 def _proxy(url: str) -> str:
-    parts = urlsplit(_printable(url))
+    parts = urlsplit(printable(url))
     if parts.scheme not in ("http", "https", "socks5") or not parts.hostname:
         raise ValueError(gettext("it looks like http://user:password@host:port, or https:// or socks5://."))
     return url
 
 
-def _said(read: Any) -> Any:
+def said(read: Any) -> Any:
     """A reader that raises Django's `ValidationError`, as pydantic wants it."""
 
     def validate(text: str) -> str:
         try:
-            return str(read(_printable(text)))
+            return str(read(printable(text)))
         except ValidationError as error:
             raise ValueError(error.messages[0]) from None
 
     return AfterValidator(validate)
 
 
-Name = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), AfterValidator(_printable)
-]
-Owner = Annotated[str, StringConstraints(strip_whitespace=True, max_length=100), AfterValidator(_printable)]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), AfterValidator(printable)]
+Owner = Annotated[str, StringConstraints(strip_whitespace=True, max_length=100), AfterValidator(printable)]
 SessionId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 ProxyUrl = Annotated[str, StringConstraints(min_length=1, max_length=500), AfterValidator(_proxy)]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_TEXT), AfterValidator(_printable)]
 
 
 class Body(Schema):
@@ -141,7 +134,7 @@ class QrOut(Schema):
 
 
 class PhoneIn(Body):
-    phone: Annotated[str, StringConstraints(max_length=40), _said(read_phone)] = Field(
+    phone: Annotated[str, StringConstraints(max_length=40), said(read_phone)] = Field(
         description="The number of the phone that will type the code, with its country code.",
         examples=["+55 11 98765-0001"],
     )
@@ -174,53 +167,4 @@ class EventOut(Schema):
 
 class EventList(Schema):
     items: list[EventOut]
-    count: int = Field(examples=[1])
-
-
-# --- messages ------------------------------------------------------------------
-
-
-class NewMessage(Body):
-    to: Annotated[str, StringConstraints(max_length=80), _said(read_chat)] = Field(
-        description="A phone number with its country code, or an address that ends in @s.whatsapp.net, @lid or @g.us.",
-        examples=["+55 11 98765-0002"],
-    )
-    text: Text = Field(examples=["Your order has left the shop."])
-    expires_in: int = Field(
-        default=DAY,
-        ge=1,
-        le=WEEK,
-        description="Seconds that it may wait for the session to be connected.",
-        examples=[3600],
-    )
-
-
-class MessageTaken(Schema):
-    id: str = Field(examples=["6f1c1f52-6d7c-4d0c-9d0e-0f6f0c6f8f11"])
-    status: str = Field(examples=["queued"])
-
-
-class MessageQuery(Query):
-    direction: Literal["in", "out"] | None = None
-    status: Literal["queued", "sending", "sent", "delivered", "read", "failed", "received"] | None = None
-    chat: str | None = Field(default=None, max_length=80, description="Only messages of this chat.")
-
-
-class MessageOut(Schema):
-    id: str = Field(examples=["6f1c1f52-6d7c-4d0c-9d0e-0f6f0c6f8f11"])
-    direction: Literal["in", "out"] = Field(examples=["out"])
-    chat: str = Field(examples=["5511987650002@s.whatsapp.net"])
-    sender: str = Field(examples=[""])
-    text: str = Field(examples=["Your order has left the shop."])
-    type: str = Field(examples=["text"])
-    status: str = Field(
-        description="Of a message that goes out: queued, sending, sent, delivered, read or failed. Else: received.",
-        examples=["delivered"],
-    )
-    reason: str = Field(description="Why it failed, as a code.", examples=[""])
-    created_at: datetime = Field(examples=["2026-11-23T09:05:00.500Z"])
-
-
-class MessageList(Schema):
-    items: list[MessageOut]
     count: int = Field(examples=[1])

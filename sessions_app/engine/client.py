@@ -11,8 +11,6 @@ phases, and what may be called depends on them:
 
 from __future__ import annotations
 
-import collections
-import contextlib
 import dataclasses
 import itertools
 import logging
@@ -26,14 +24,14 @@ from sessions_app.engine import events
 from sessions_app.engine.library import (
     EVENT_NAMES,
     OWN_DEVICE,
-    REFUSED,
     Handlers,
     Library,
     LibraryError,
-    Overtaken,
     redact,
 )
 from sessions_app.engine.pipe import MessageWriter
+from sessions_app.engine.questions import answer
+from sessions_app.engine.sender import Sender
 from sessions_app.engine.spool import SpoolWriter
 from sessions_app.engine.store_lock import StoreBusy, StoreLock
 from sessions_app.engine.translate import Translator, jid
@@ -46,8 +44,6 @@ RETURN_SECONDS = 2.0
 QUIET_SECONDS = 0.1
 SETTLE_SECONDS = 1.0
 FIRST_CODE_SECONDS = 10.0
-#: How often a message is begun anew when others overtake it.
-OVERTAKEN_TRIES = 10
 #: When to try to mark the account online: right after pairing its push name, which that needs, is still on its way.
 PRESENCE_DELAYS = (0.0, 5.0, 30.0, 120.0)
 
@@ -87,10 +83,9 @@ class Client:
         self._live = threading.Event()
         self._returned = threading.Event()
         self._heard_at = 0.0
-        self._sends: collections.deque[events.SendText] = collections.deque()
-        self._sending = False
-        self._nothing_on_its_way = threading.Event()
-        self._nothing_on_its_way.set()
+        self._sender = Sender(
+            self.session, self._uuid, library, pipe, may_send=self._may_send, own=lambda: without_device(self._own.jid)
+        )
         self._store_lock: StoreLock | None = None
 
     # --- the engine's side ------------------------------------------------------
@@ -105,7 +100,7 @@ class Client:
         A sending that is on its way has `grace` seconds to end, unless a later call has none left to give.
         """
         if not grace:
-            self._nothing_on_its_way.set()
+            self._sender.wait_no_more()
         with self._lock:
             if self._ending:
                 return
@@ -134,15 +129,14 @@ class Client:
     def request_pairing_code(self, phone: str) -> None:
         self._in_thread(self._request_pairing_code, phone)
 
-    def send(self, command: events.SendText) -> None:
-        """Send in the order of the calls, one at a time: only so do two texts to one person keep their order."""
-        with self._lock:
-            self._sends.append(command)
-            if self._sending:
-                return
-            self._sending = True
-            self._nothing_on_its_way.clear()
-        self._in_thread(self._send_all)
+    def send(self, command: events.SendMessage) -> None:
+        self._sender.send(command)
+
+    def ask(self, command: events.Ask | events.FetchFile) -> None:
+        self._in_thread(self._ask, command)
+
+    def _may_send(self) -> bool:
+        return self._live.is_set() and not self._ending
 
     def _in_thread(self, work: Callable[..., None], *args: object) -> None:
         threading.Thread(target=work, args=args, name=f"{work.__name__} {self._uuid}", daemon=True).start()
@@ -187,7 +181,7 @@ class Client:
            its own client up; forgotten in that moment, it would be a nil pointer.
         4. Forget the client. In a pairing round that must not be done, and the run never returns.
         """
-        self._nothing_on_its_way.wait(max(0.0, min(grace, self.deadline - time.monotonic())))
+        self._sender.wait(max(0.0, min(grace, self.deadline - time.monotonic())))
         self.disconnect()
         if self._lease_ran_out:
             self._pipe.send(events.LeaseRanOut(session=self.session, epoch=self.epoch))
@@ -222,6 +216,19 @@ class Client:
         self._append(events.LoggedOut(session=self.session, epoch=self.epoch, at=time.time(), code=0))
         self.stop()
 
+    def _ask(self, command: events.Ask | events.FetchFile) -> None:
+        try:
+            if not self._may_send():
+                raise LibraryError("the session is not connected")
+            said = answer(self._library, self._uuid, command)
+        except (LibraryError, OSError) as error:
+            kind = type(command).__name__
+            self._pipe.send(
+                events.CommandFailed(session=self.session, command=kind, error=f"{error}.", ref=command.ref)
+            )
+            return
+        self._pipe.send(events.Answered(session=self.session, ref=command.ref, answer=said))
+
     def _request_pairing_code(self, phone: str) -> None:
         try:
             if self._live.is_set():
@@ -234,66 +241,8 @@ class Client:
             return
         self._pipe.send(events.PairingCodeIssued(session=self.session, code=code))
 
-    def _send_all(self) -> None:
-        while True:
-            with self._lock:
-                if not self._sends:
-                    self._sending = False
-                    self._nothing_on_its_way.set()
-                    return
-                command = self._sends.popleft()
-            self._send(command)
-
-    def _send(self, command: events.SendText) -> None:
-        if self._ending or not self._live.is_set():
-            self._fail_send(command, "the session is not connected")
-            return
-        try:
-            message_id, timestamp = self._send_text(*address(command.to), command.text)
-        except ValueError as error:
-            self._fail_send(command, str(error), tried=True)
-            return
-        except LibraryError as error:
-            if _ABSENT.match(str(error)):
-                self._fail_send(command, "this number is not on WhatsApp", tried=True, absent=True)
-                return
-            tried, in_doubt = judge_send_error(str(error))
-            self._fail_send(command, str(error), tried=tried, in_doubt=in_doubt)
-            return
-        self._pipe.send(
-            events.MessageSent(session=self.session, ref=command.ref, message_id=message_id, timestamp=timestamp)
-        )
-
-    def _send_text(self, user: str, server: str, text: str) -> tuple[str, int]:
-        """Send; again where the live store has refused a session because another message overtook ours: nothing has left then."""
-        for _ in range(OVERTAKEN_TRIES - 1):
-            with contextlib.suppress(Overtaken):
-                return self._library.send_text(self._uuid, user, server, text)
-            logger.info("send_overtaken session=%s", self.session)
-        return self._library.send_text(self._uuid, user, server, text)
-
     def _fail(self, command: str, error: str) -> None:
         self._pipe.send(events.CommandFailed(session=self.session, command=command, error=error))
-
-    def _fail_send(
-        self, command: events.SendText, error: str, *, tried: bool = False, in_doubt: bool = False, absent: bool = False
-    ) -> None:
-        sentence = (
-            f"It is not known whether the message was sent: {error}."
-            if in_doubt
-            else f"The message was not sent: {error}."
-        )
-        self._pipe.send(
-            events.CommandFailed(
-                session=self.session,
-                command="SendText",
-                error=sentence,
-                ref=command.ref,
-                tried=tried,
-                in_doubt=in_doubt,
-                absent=absent,
-            )
-        )
 
     # --- the library's side -----------------------------------------------------
 
@@ -391,36 +340,6 @@ def without_device(address: str) -> str:
     """`user@server` of a JID that may name a device."""
     user, _, server = address.partition("@")
     return f"{re.split('[:.]', user)[0]}@{server}"
-
-
-def address(to: str) -> tuple[str, str]:
-    """(user, server) of a JID or a phone number; raises `ValueError` with a sentence's end."""
-    user, at, server = to.strip().partition("@")
-    if at and user and server:
-        return user.partition(":")[0], server
-    digits = re.sub(r"[+()\s.-]", "", user)
-    if at or not digits.isdecimal():
-        raise ValueError("the recipient is neither a phone number nor a JID")
-    return digits, "s.whatsapp.net"
-
-
-#: What the library says before a message's frame is written, or when WhatsApp refuses it (whatsmeow, `send.go`).
-_NOT_SENT = re.compile(
-    r"failed to (?!send message node)|failed to send message node: websocket not connected$"
-    r"|server returned error|can't |message recipient "
-)
-#: It asks WhatsApp for the LID of every number that it does not know yet, before anything goes out: an account always has one.
-_ABSENT = re.compile(r"no LID found for ")
-_TRY_LATER = re.compile(rf"websocket|timed out|disconnected|{REFUSED}")
-
-
-def judge_send_error(error: str) -> tuple[bool, bool]:
-    """(tried, in doubt) of a `CommandFailed` for this error of the library. Whatever is not known to be harmless is in doubt.
-
-    A message that stayed here for want of a connection, or because others overtook it, counts as not tried: it can go out later.
-    """
-    in_doubt = not _NOT_SENT.match(error)
-    return in_doubt or not _TRY_LATER.search(error), in_doubt
 
 
 def sentence(error: str) -> tuple[str, str]:

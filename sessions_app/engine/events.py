@@ -71,13 +71,43 @@ class RequestPairingCode:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SendText:
-    """Send a text to a JID or a phone number; answered by `MessageSent`, or `CommandFailed` with `ref`."""
+class SendMessage:
+    """Send a message to a JID or a phone number; answered by `MessageSent`, or `CommandFailed` with `ref`.
+
+    `kind` is one of `compose.py`, `content` what it carries besides its text, `path` its file, to be uploaded. `about` is the message
+    that it answers or reacts to: `message_id`, `sender` (a JID, "" for our own account), `kind`, `text` and `content`; empty where
+    there is none.
+    """
 
     session: str
     ref: str
     to: str = field(repr=False)
-    text: str = field(repr=False)
+    text: str = field(default="", repr=False)
+    kind: str = "text"
+    content: dict[str, Any] = field(default_factory=dict, repr=False)
+    path: str = ""
+    about: dict[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """Ask WhatsApp something that changes nothing; `question` is one of questions.py. Answered by `Answered`, or `CommandFailed`."""
+
+    session: str
+    ref: str
+    question: str
+    arguments: dict[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchFile:
+    """Download the file of a message that came in, and write it to `path`. `file` is what its `MessageReceived` held. Answered like `Ask`,
+    where `found` says whether WhatsApp still has it."""
+
+    session: str
+    ref: str
+    path: str
+    file: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +159,7 @@ class CommandFailed:
 
     `tried`: it reached the library; where it did not, nothing has left this machine. `in_doubt`: the other side may have got
     it all the same (an acknowledgement that never came, a connection that broke meanwhile). `absent`: WhatsApp has no such account.
+    `not_uploaded`: WhatsApp did not take the message's file.
     """
 
     session: str
@@ -138,6 +169,7 @@ class CommandFailed:
     tried: bool = False
     in_doubt: bool = False
     absent: bool = False
+    not_uploaded: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +180,15 @@ class MessageSent:
     ref: str
     message_id: str
     timestamp: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """What WhatsApp said to an `Ask` or a `FetchFile`."""
+
+    session: str
+    ref: str
+    answer: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,8 +323,10 @@ class OfflineSyncCompleted(SpoolEvent):
 @dataclass(frozen=True, kw_only=True)
 class MessageReceived(SpoolEvent):
     """`chat`, `sender`: JIDs without device; `sender_alt` the same person's other address (phone number for a LID, and the
-    reverse), where known. `kind` is the protobuf's field name (`conversation`, `imageMessage`, ...). `raw` is the library's
-    protobuf event. `from_me`: sent from another device of the same account; `from_phone`: that device is the phone."""
+    reverse), where known. `kind` is the protobuf's field name (`conversation`, `imageMessage`, ...), `content` what it carries
+    besides its text, `about` WhatsApp's id of the message that it answers or reacts to. `file` is what downloading its file takes,
+    a key among it, `raw` the library's protobuf event. `from_me`: sent from another device of the same account; `from_phone`: that
+    device is the phone."""
 
     message_id: str
     chat: str
@@ -296,6 +339,9 @@ class MessageReceived(SpoolEvent):
     timestamp: int = 0
     kind: str = "text"
     text: str = field(default="", repr=False)
+    content: dict[str, Any] = field(default_factory=dict, repr=False)
+    about: str = ""
+    file: bytes = field(default=b"", repr=False)
     raw: bytes = field(default=b"", repr=False)
 
 

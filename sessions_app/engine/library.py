@@ -57,6 +57,10 @@ EVENT_NAMES = {
 }
 
 
+#: neonize's `MediaType`.
+MEDIA_TYPES = {"image": 0, "video": 1, "audio": 2, "document": 3}
+
+
 class LibraryError(Exception):
     """The library refused or failed; the text is what it said, without secrets."""
 
@@ -179,20 +183,63 @@ class Library:
             raise LibraryError(redact(answer.Error))
         return str(answer.Code)
 
-    def send_text(self, uuid: str, user: str, server: str, text: str) -> tuple[str, int]:
-        """Send a text; WhatsApp's message id and its time in Unix seconds. Raises after 75 s without an acknowledgement,
-        though the peer may have got it."""
+    def new_message(self) -> Any:
+        """An empty message, for `compose`."""
+        return self._e2e.Message()
+
+    def send(self, uuid: str, user: str, server: str, message: Any) -> tuple[str, int]:
+        """Send a message; WhatsApp's id and its time in Unix seconds. Raises after 75 s without an acknowledgement, though the
+        peer may have got it."""
         to = self._proto.JID(
             User=user, Server=server, Device=0, RawAgent=0, Integrator=0, IsEmpty=False
         ).SerializeToString()
-        message = self._e2e.Message(conversation=text).SerializeToString()
+        body = message.SerializeToString()
         self._pass()
         answer = self._proto.SendMessageReturnFunction.FromString(
-            self._go.SendMessage(uuid.encode(), to, len(to), message, len(message))
+            self._go.SendMessage(uuid.encode(), to, len(to), body, len(body))
         )
         if answer.Error:
             raise (Overtaken if REFUSED in answer.Error else LibraryError)(redact(answer.Error))
         return str(answer.SendResponse.ID), int(answer.SendResponse.Timestamp)
+
+    def upload(self, uuid: str, kind: str, data: bytes) -> Any:
+        """Encrypt a file and give it to WhatsApp's media servers; where it lies there, and under which key. It takes no time limit."""
+        self._pass()
+        answer = self._proto.UploadReturnFunction.FromString(
+            self._go.Upload(uuid.encode(), data, len(data), MEDIA_TYPES[kind])
+        )
+        if answer.Error:
+            raise LibraryError(redact(answer.Error))
+        return answer.UploadResponse
+
+    def on_whatsapp(self, uuid: str, phone: str) -> tuple[bool, str, str]:
+        """Whether there is an account with this number (digits), and the user and server of its address."""
+        self._pass()
+        answer = self._proto.IsOnWhatsAppReturnFunction.FromString(
+            self._go.IsOnWhatsApp(uuid.encode(), f"+{phone}".encode())
+        )
+        if answer.Error or not answer.IsOnWhatsAppResponse:
+            raise LibraryError(redact(answer.Error or "there was no answer"))
+        first = answer.IsOnWhatsAppResponse[0]
+        return bool(first.IsIn), str(first.JID.User), str(first.JID.Server)
+
+    def groups(self, uuid: str) -> list[tuple[str, str, int]]:
+        """Address, name and number of members of each group that the account is in."""
+        self._pass()
+        answer = self._proto.GetJoinedGroupsReturnFunction.FromString(self._go.GetJoinedGroups(uuid.encode()))
+        if answer.Error:
+            raise LibraryError(redact(answer.Error))
+        return [(f"{g.JID.User}@{g.JID.Server}", str(g.GroupName.Name), len(g.Participants)) for g in answer.Group]
+
+    def download(self, uuid: str, message: bytes) -> bytes:
+        """The file of a message (`MessageReceived.file`), decrypted and checked against its hashes. It takes no time limit."""
+        self._pass()
+        answer = self._proto.DownloadReturnFunction.FromString(
+            self._go.DownloadAny(uuid.encode(), message, len(message))
+        )
+        if answer.Error:
+            raise LibraryError(redact(answer.Error))
+        return bytes(answer.Binary)
 
     def set_online(self, uuid: str) -> None:
         """Mark the account available. Fails as long as the library does not know the account's push name."""

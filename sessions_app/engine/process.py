@@ -49,7 +49,9 @@ class Engine:
             events.StopClient: lambda command: self._client(command).stop(grace=command.grace),
             events.LogOut: lambda command: self._client(command).log_out(),
             events.RequestPairingCode: lambda command: self._client(command).request_pairing_code(command.phone),
-            events.SendText: lambda command: self._client(command).send(command),
+            events.SendMessage: lambda command: self._client(command).send(command),
+            events.Ask: lambda command: self._client(command).ask(command),
+            events.FetchFile: lambda command: self._client(command).ask(command),
             events.RenewLease: self._renew_lease,
             events.ShutDown: lambda _: self._shut_down(),
         }

@@ -7,7 +7,9 @@ are relied on. A JID message has `User`, `Device` and `Server`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import math
+import re
+from collections.abc import Callable, Container
 from typing import Any
 
 from sessions_app.engine import events
@@ -72,6 +74,75 @@ def kind_and_text(message: Proto) -> tuple[str, str]:
     if kind in _TEXT_FIELDS:
         return kind, str(getattr(getattr(message, kind), _TEXT_FIELDS[kind]))
     return kind, ""
+
+
+def message_about(message: Proto) -> str:
+    """WhatsApp's id of the message that this one answers or reacts to; "" where there is none."""
+    for field, value in message.ListFields():
+        if field.name == "reactionMessage":
+            return str(value.key.ID)
+        if field.name not in _ENVELOPE and "contextInfo" in _names(value):
+            return str(value.contextInfo.stanzaID)
+    return ""
+
+
+def _names(value: Proto) -> Container[str]:
+    return (getattr(value, "DESCRIPTOR", None) and value.DESCRIPTOR.fields_by_name) or ()
+
+
+def content_of(message: Proto) -> dict[str, Any]:
+    """What a message carries besides its text, by the names under which it is shown; {} for kinds without."""
+    for field, value in message.ListFields():
+        if read := _CONTENT.get(field.name):
+            return read(value)
+    return {}
+
+
+def _place(proto: Proto) -> dict[str, Any]:
+    found = {"latitude": float(proto.degreesLatitude), "longitude": float(proto.degreesLongitude)}
+    # NaN is no JSON.
+    return found | {"address": str(proto.address)} if all(map(math.isfinite, found.values())) else {}
+
+
+def _card(proto: Proto) -> dict[str, Any]:
+    found = re.search(r"waid=(\d+)", proto.vcard) or re.search(r"TEL[^:\n]*:\+?([\d ()-]+)", proto.vcard)
+    return {"phone": re.sub(r"\D", "", found[1])[:20] if found else ""}
+
+
+def _file(proto: Proto) -> dict[str, Any]:
+    found: dict[str, Any] = {"mimetype": str(proto.mimetype), "size": int(proto.fileLength)}
+    names = proto.DESCRIPTOR.fields_by_name
+    if "fileName" in names:
+        found["filename"] = str(proto.fileName)
+    if "PTT" in names:
+        found["voice"] = bool(proto.PTT)
+    return found
+
+
+_CONTENT: dict[str, Callable[[Proto], dict[str, Any]]] = {
+    "locationMessage": _place,
+    "contactMessage": _card,
+    **dict.fromkeys(
+        ("imageMessage", "documentMessage", "audioMessage", "videoMessage", "ptvMessage", "stickerMessage"), _file
+    ),
+}
+
+
+def file_of(message: Proto) -> bytes:
+    """What downloading a message's file takes: the part that names it, without pictures and quotes; b"" where it has none."""
+    for field, value in message.ListFields():
+        if field.name in _FILES and value.directPath:
+            bare = type(message)()
+            part = getattr(bare, field.name)
+            for name in _LOCATION:
+                setattr(part, name, getattr(value, name))
+            return bytes(bare.SerializeToString())
+    return b""
+
+
+#: Kinds of which the library can download the file, and what it needs for that.
+_FILES = ("imageMessage", "documentMessage", "audioMessage", "videoMessage", "stickerMessage")
+_LOCATION = ("directPath", "mediaKey", "fileSHA256", "fileEncSHA256", "fileLength", "mimetype")
 
 
 class Translator:
@@ -149,6 +220,9 @@ def _message(proto: Proto, base: dict[str, Any]) -> events.SpoolEvent:
         timestamp=info.Timestamp // 1000,  # the one field of the binding that is in milliseconds
         kind=kind,
         text=text,
+        content=content_of(proto.Message),
+        about=message_about(proto.Message),
+        file=file_of(proto.Message),
     )
 
 

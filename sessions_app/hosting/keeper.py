@@ -38,6 +38,8 @@ from sessions_app.vault.rows import BadSnapshot
 log = logging.getLogger(__name__)
 
 STORE_NAME, SPOOL_NAME = "store.db", "spool"
+#: Files on their way to and from an engine, each for as long as that takes.
+FILES_NAME = "files"
 #: How many keys one write-through transaction carries at most.
 BATCH = 2000
 #: More entries than a journal ever has.

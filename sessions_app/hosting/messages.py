@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +13,7 @@ from django.db.models import QuerySet
 
 from sessions_app.engine.events import MessageReceived, MessageUndecryptable, ReceiptReceived
 from sessions_app.hosting.away import DATABASE_AWAY
-from sessions_app.models import EventName, Message, WhatsAppSession
+from sessions_app.models import EventName, Message, ReceivedFile, WhatsAppSession
 from sessions_app.models.outbox import write_messages
 from sessions_app.vault.keys import printable
 
@@ -25,18 +26,21 @@ _RECEIPTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "read": (_S.READ, (_S.SENDING, _S.SENT, _S.DELIVERED)),
     "played": (_S.READ, (_S.SENDING, _S.SENT, _S.DELIVERED)),
 }
-#: What devices tell each other; nobody wrote it.
-_NOT_FOR_PEOPLE = frozenset({"protocolMessage", "senderKeyDistributionMessage", ""})
+#: What devices tell each other; nobody wrote it. A sender key comes as an empty message, under the id of the one that it opens.
+_NOT_FOR_PEOPLE = frozenset({"protocolMessage", "senderKeyDistributionMessage", "empty", ""})
 #: The kind of a message that came and could not be read; its sender is asked to send it again under the same id.
 UNREADABLE = "unreadable"
 
 
 def record_received(session: WhatsAppSession, events: Iterable[MessageReceived]) -> None:
     """Write messages once: a spool that is read again after a crash adds nothing, and tells programs nothing again."""
-    rows = [_row(session, event) for event in events if event.kind not in _NOT_FOR_PEOPLE]
+    shown = [event for event in events if event.kind not in _NOT_FOR_PEOPLE]
+    known = _codes(session, {printable(event.about) for event in shown} - {""})
+    rows = [_row(session, event, known) for event in shown]
     with transaction.atomic():
         session.messages.filter(kind=UNREADABLE, message_id__in=[row.message_id for row in rows]).delete()
         Message.objects.bulk_create(rows, ignore_conflicts=True)
+        _keep_files(session, rows, shown)
         # A row that was ignored is not found by the code that it was given here.
         write_messages(session, EventName.MESSAGE_RECEIVED, [row.code for row in rows if row.direction == "in"])
         write_messages(session, EventName.MESSAGE_STATUS, [row.code for row in rows if row.direction == "out"])
@@ -99,7 +103,22 @@ def move(session: WhatsAppSession, rows: QuerySet[Message], **changes: Any) -> i
     return len(codes)
 
 
-def _row(session: WhatsAppSession, event: MessageReceived) -> Message:
+def _keep_files(session: WhatsAppSession, rows: list[Message], events: list[MessageReceived]) -> None:
+    """Keep what it takes to download the files of those that are new."""
+    files = {row.code: event.file for row, event in zip(rows, events, strict=True) if event.file}
+    if files:
+        new = Message.objects.filter(session=session, code__in=files).select_related("session")
+        ReceivedFile.objects.bulk_create([ReceivedFile.of(message, files[message.code]) for message in new])
+
+
+def _codes(session: WhatsAppSession, message_ids: set[str]) -> dict[str, uuid.UUID]:
+    """Our codes of the messages with these ids of WhatsApp, as far as we have them."""
+    if not message_ids:
+        return {}
+    return dict(session.messages.filter(message_id__in=message_ids).values_list("message_id", "code"))
+
+
+def _row(session: WhatsAppSession, event: MessageReceived, known: dict[str, uuid.UUID]) -> Message:
     sender = known_number(event.sender, event.sender_alt)
     chat = sender if not event.is_group and event.chat == event.sender else event.chat
     return Message(
@@ -111,6 +130,8 @@ def _row(session: WhatsAppSession, event: MessageReceived) -> Message:
         sender=printable(sender)[:80],
         text=printable(event.text),
         kind=event.kind[:40],
+        content={name: printable(v) if isinstance(v, str) else v for name, v in event.content.items()} or None,
+        about=known.get(printable(event.about)),
         sent_at=datetime.fromtimestamp(event.timestamp, UTC) if event.timestamp else None,
     )
 

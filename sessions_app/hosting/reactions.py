@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from sessions_app import broadcast, qr
 from sessions_app.engine import events as ev
-from sessions_app.hosting import messages, rounds
+from sessions_app.hosting import messages, questions, rounds
 from sessions_app.lifecycle import Command, Event, Status
 from sessions_app.models import EventName, OutboxEvent, WhatsAppSession
 from sessions_app.reasons import Reason
@@ -135,8 +135,10 @@ def _command_failed(runner: Runner, event: ev.CommandFailed) -> None:
         runner.client_stopped()
     elif event.command == "StartClient" and runner.phase == "running":
         runner.retry(Reason.LIVE_STORE_BROKEN)
-    elif event.command == "SendText":
+    elif event.command == "SendMessage":
         runner.outbox.on_failed(event)
+    elif event.command in ("Ask", "FetchFile"):
+        questions.failed(runner, event)
     elif event.command == "RequestPairingCode":
         runner.finish_commands(Command.PAIRING_CODE, error=event.error)
     elif event.command == "LogOut":
@@ -373,6 +375,7 @@ _REACTIONS: dict[type, Callable[[Runner, Any], None]] = {
     ev.LeaseRanOut: _lease_ran_out,
     ev.MessageSent: _message_sent,
     ev.CommandFailed: _command_failed,
+    ev.Answered: questions.answered,
     ev.PairingCodeIssued: _pairing_code_issued,
     ev.QrIssued: _qr_issued,
     ev.PairingRoundEnded: _round_ended,

@@ -7,22 +7,29 @@ keys that it changed are in the vault.
 
 from __future__ import annotations
 
+import logging
+import os
+import shutil
 from collections import OrderedDict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 
 from sessions_app.engine import events as ev
 from sessions_app.hosting import messages
 from sessions_app.hosting.away import DATABASE_AWAY
+from sessions_app.hosting.keeper import FILES_NAME
 from sessions_app.lifecycle import Status
-from sessions_app.models import Message, WhatsAppSession
+from sessions_app.models import FILE_KINDS, Message, MessageFile, WhatsAppSession
 from sessions_app.reasons import Reason
+from sessions_app.vault.crypto import Unreadable
 
 if TYPE_CHECKING:
     from sessions_app.hosting.engines import Engine
     from sessions_app.hosting.runner import Runner
+
+log = logging.getLogger(__name__)
 
 _S = Message.MessageStatus
 #: Messages that an engine holds of one session at a time; it sends them one after the other.
@@ -66,14 +73,89 @@ class Outbox:
             self._lost_track = False
         self._runner.session.messages.give_up_expired()
         room = IN_FLIGHT - len(self._in_flight)
-        for message in queue.filter(status=_S.QUEUED).order_by("pk")[:room]:
-            if not queue.filter(pk=message.pk, status=_S.QUEUED).update(status=_S.SENDING):
+        held: set[str] = set()
+        for message in self._ready(queue.filter(status=_S.QUEUED))[:room]:
+            if message.chat in held:
                 continue
-            ref = str(message.code)
-            self._in_flight.add(ref)
-            engine.send(
-                ev.SendText(session=self._runner.session.session_id, ref=ref, to=message.chat, text=message.text)
+            about = self._about(message)
+            if about is None:
+                # Its turn comes when the one that it is about has gone out; what follows in the chat waits with it.
+                held.add(message.chat)
+            elif not self._hand_one_over(engine, message, about):
+                held.add(message.chat)
+
+    @staticmethod
+    def _ready(queued: QuerySet[Message]) -> QuerySet[Message]:
+        """Those before which nothing in their chat waits for its file to be fetched, oldest first."""
+        waits = MessageFile.objects.filter(
+            sealed=None,
+            message__session=OuterRef("session"),
+            message__chat=OuterRef("chat"),
+            message__status=_S.QUEUED,
+            message_id__lte=OuterRef("pk"),
+        )
+        return queued.filter(~Exists(waits)).order_by("pk")
+
+    def _hand_one_over(self, engine: Engine, message: Message, about: dict[str, Any]) -> bool:
+        """Whether what follows in its chat may go out, too."""
+        if not self._outgoing.filter(pk=message.pk, status=_S.QUEUED).update(status=_S.SENDING):
+            return True
+        ref = str(message.code)
+        if message.about and not about:
+            self._move(ref, status=_S.FAILED, reason=Reason.NOTHING_TO_ANSWER.value)
+            return True
+        try:
+            path = self._write_file(message)
+        except (Unreadable, MessageFile.DoesNotExist):
+            self._move(ref, status=_S.FAILED, reason=Reason.FILE_UNREADABLE.value)
+            return True
+        except OSError as error:
+            # The disk is full: nothing has left, and it is tried again.
+            log.error("file_not_handed_over", extra={"file_of": ref, "error": str(error.strerror)})
+            Message.objects.filter(pk=message.pk, status=_S.SENDING).update(status=_S.QUEUED)
+            return False
+        self._in_flight.add(ref)
+        engine.send(
+            ev.SendMessage(
+                session=self._runner.session.session_id,
+                ref=ref,
+                to=message.chat,
+                text=message.text,
+                kind=message.kind,
+                content=message.content or {},
+                path=path,
+                about=about,
             )
+        )
+        return True
+
+    def _write_file(self, message: Message) -> str:
+        """Put the message's file where the engine can read it: on this machine alone, for as long as it is being sent."""
+        if message.kind not in FILE_KINDS:
+            return ""
+        file = MessageFile.objects.select_related("message__session").get(message=message)
+        directory = self._runner.directory / FILES_NAME
+        directory.mkdir(mode=0o700, exist_ok=True)
+        path = directory / str(message.code)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as written:
+            written.write(file.data)
+        return str(path)
+
+    def _about(self, message: Message) -> dict[str, Any] | None:
+        """What the engine needs to know of the message that this one answers or reacts to: {} where there is none (any more), None
+        while it has not gone out itself."""
+        found = self._runner.session.messages.filter(code=message.about).first() if message.about else None
+        if found is None or (found.status == _S.FAILED and not found.message_id):
+            return {}
+        if not found.message_id:
+            return None
+        return {
+            "message_id": found.message_id,
+            "sender": found.sender if found.direction == Message.Direction.IN else "",
+            "kind": found.type,
+            "text": found.text,
+            "content": found.content or {},
+        }
 
     def on_sent(self, event: ev.MessageSent) -> None:
         self._runner.intake.write_through()
@@ -88,9 +170,7 @@ class Outbox:
             # Nothing has left: it goes out when the session is connected again.
             Message.objects.filter(code=event.ref, status=_S.SENDING).update(status=_S.QUEUED)
         else:
-            refused = Reason.NOT_ON_WHATSAPP if event.absent else Reason.SEND_REFUSED
-            reason = Reason.OUTCOME_UNKNOWN if event.in_doubt else refused
-            self._move(event.ref, status=_S.FAILED, reason=reason.value)
+            self._move(event.ref, status=_S.FAILED, reason=_why(event).value)
         self._done(event.ref)
 
     def on_receipt(self, event: ev.ReceiptReceived) -> None:
@@ -112,6 +192,7 @@ class Outbox:
         """End the sends that an engine, a host or a stop interrupted: nobody can say any more whether they went out."""
         self._in_flight.clear()
         self.grew = True
+        shutil.rmtree(self._runner.directory / FILES_NAME, ignore_errors=True)
         sending = self._outgoing.filter(status=_S.SENDING)
         messages.move(self._runner.session, sending, status=_S.FAILED, reason=Reason.OUTCOME_UNKNOWN.value)
 
@@ -132,5 +213,18 @@ class Outbox:
 
     def _done(self, ref: str) -> None:
         self._in_flight.discard(ref)
+        path = self._runner.directory / FILES_NAME / ref
+        if path.exists():
+            path.unlink()
+            MessageFile.objects.filter(message__code=ref).exclude(message__status=_S.QUEUED).delete()
         self.grew = True
         self._runner.news()
+
+
+def _why(event: ev.CommandFailed) -> Reason:
+    """What a message that was tried in vain failed of."""
+    if event.in_doubt:
+        return Reason.OUTCOME_UNKNOWN
+    if event.not_uploaded:
+        return Reason.FILE_NOT_TAKEN
+    return Reason.NOT_ON_WHATSAPP if event.absent else Reason.SEND_REFUSED

@@ -24,7 +24,17 @@ from django.db.models.functions import Now
 import oxy
 from sessions_app import broadcast
 from sessions_app.engine import events as ev
-from sessions_app.hosting import gauges, lease, leftovers, neighbours, orphans, reactions, restored, session_path
+from sessions_app.hosting import (
+    gauges,
+    lease,
+    leftovers,
+    neighbours,
+    orphans,
+    questions,
+    reactions,
+    restored,
+    session_path,
+)
 from sessions_app.hosting.away import DATABASE_AWAY
 from sessions_app.hosting.engines import Engine, Engines
 from sessions_app.hosting.keeper import VaultUnreadable
@@ -107,6 +117,7 @@ class Supervisor:
         self._claim()
         self._hand_on_commands()
         self._notice_messages()
+        self._hand_on_questions()
         self._take_leftovers()
         self.upkeep.step()
 
@@ -184,6 +195,11 @@ class Supervisor:
         for pk in queued.values_list("session_id", flat=True).distinct():
             if runner := self.runners.get(pk):
                 runner.notice_outbox()
+
+    def _hand_on_questions(self) -> None:
+        for question in questions.take(list(self.runners)):
+            if runner := self.runners.get(question.session_id):
+                runner.post(partial(questions.ask, runner, question))
 
     _leftovers_due = 0.0
     _sweep_due = 0.0

@@ -1,17 +1,19 @@
 """The rows of Oxy: sessions and their vault, hosts, commands, the timeline, backups and messages.
 
 Machine-owned rows (hosts, leases, blobs) are written by `hosting` and `vault` with conditional updates. The verbs that people
-and programs use (`request()`, `send_text()`) are methods of the session; each writes its intention and nothing else.
+and programs use (`request()`, `send()`) are methods of the session; each writes its intention and nothing else.
 """
 
 from __future__ import annotations
 
 from sessions_app.models.access import OwnerLimit, PairingLink
 from sessions_app.models.alerts import Alert
+from sessions_app.models.files import FILE_KINDS, DraftFile, MessageFile, ReceivedFile
 from sessions_app.models.foreign import ForeignFile, ForeignState
 from sessions_app.models.hosts import DatabaseIdentity, Host, LayerMessage
-from sessions_app.models.messages import Message
+from sessions_app.models.messages import Draft, Message
 from sessions_app.models.outbox import EventCounter, EventName, OutboxEvent
+from sessions_app.models.questions import Question
 from sessions_app.models.samples import Sample
 from sessions_app.models.sessions import (
     PHONE_WARNINGS,
@@ -32,6 +34,7 @@ from sessions_app.models.webhooks import DeliveryTurn, Webhook, WebhookDelivery,
 
 __all__ = [
     "DEFAULT_SCOPES",
+    "FILE_KINDS",
     "PHONE_WARNINGS",
     "SCHEDULE",
     "SYSTEM",
@@ -43,6 +46,8 @@ __all__ = [
     "Backup",
     "DatabaseIdentity",
     "DeliveryTurn",
+    "Draft",
+    "DraftFile",
     "EventCounter",
     "EventName",
     "ForeignFile",
@@ -51,13 +56,16 @@ __all__ = [
     "IdempotentRequest",
     "LayerMessage",
     "Message",
+    "MessageFile",
     "NotAllowed",
     "NotLinked",
     "OutboxEvent",
     "OwnerLimit",
     "PairingLink",
     "PairingRound",
+    "Question",
     "QueueFull",
+    "ReceivedFile",
     "Sample",
     "Scope",
     "SessionCommand",

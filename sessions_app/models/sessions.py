@@ -15,8 +15,9 @@ from django.utils.translation import gettext_lazy as _
 
 from sessions_app import lifecycle, numbers, reasons
 from sessions_app.lifecycle import Command, Event, Status
+from sessions_app.models.files import MessageFile
 from sessions_app.models.hosts import Host
-from sessions_app.models.messages import Message
+from sessions_app.models.messages import Draft, Message
 from sessions_app.models.outbox import EventName, OutboxEvent
 from sessions_app.models.timeline import PairingRound, SessionCommand, SessionEvent
 from sessions_app.querysets import SessionQuerySet
@@ -324,9 +325,13 @@ class WhatsAppSession(models.Model):
         self.pairing_links.filter(used_at=None).update(used_at=Now())
 
     def send_text(self, to: str, text: str, *, by: str, lasts: timedelta = QUEUE_LASTS) -> Message:
-        """Queue a text to a phone number (E.164, with or without plus) or a JID; it goes out when the session is connected.
+        """Queue a text; see `send`."""
+        return self.send(Draft(to, text), by=by, lasts=lasts)
 
-        It is given up where that takes longer than `lasts`. Raises `NotLinked` and `QueueFull`.
+    def send(self, draft: Draft, *, by: str, lasts: timedelta = QUEUE_LASTS) -> Message:
+        """Queue a message; it goes out when the session is connected, and is given up where that takes longer than `lasts`.
+
+        Raises `NotLinked` and `QueueFull`.
         """
         with transaction.atomic():
             # The lock makes the limit exact, and has messages numbered in the order in which they can be seen.
@@ -336,14 +341,25 @@ class WhatsAppSession(models.Model):
             if not linked.values_list("pk"):
                 raise NotLinked
             waiting = self.messages.filter(direction=Message.Direction.OUT, status=Message.MessageStatus.QUEUED)
-            if waiting.count() >= settings.OXY_QUEUE_LIMIT:
+            if waiting.count() >= settings.OXY_QUEUE_LIMIT or (draft.file and self._files_are_full()):
                 raise QueueFull
-            return Message.objects.create(
+            message = Message.objects.create(
                 session=self,
                 direction=Message.Direction.OUT,
                 status=Message.MessageStatus.QUEUED,
-                chat=to if "@" in to else f"{to.removeprefix('+')}@s.whatsapp.net",
-                text=text,
+                chat=draft.chat,
+                kind=draft.kind,
+                text=draft.text,
+                content=draft.content or None,
+                about=draft.about.code if draft.about else None,
                 requested_by=by,
                 expires_at=timezone.now() + lasts,
             )
+            if draft.file:
+                MessageFile.of(message, draft.file)
+            return message
+
+    def _files_are_full(self) -> bool:
+        """Whether the files of messages that wait take all the room that they may; one more is let in below that."""
+        sizes = MessageFile.objects.filter(message__session=self).aggregate(models.Sum("size"))["size__sum"] or 0
+        return int(sizes) >= settings.OXY_FILES_LIMIT

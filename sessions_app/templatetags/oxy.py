@@ -18,11 +18,12 @@ register = template.Library()
 register.filter("sentence", words.sentence)
 register.filter("next_step", words.next_step)
 register.filter("actor", words.actor)
+register.filter("message_label", words.message_label)
+register.filter("message_facts", words.message_facts)
 register.filter("event_title", words.event_title)
 register.filter("event_sentence", words.event_sentence)
 register.filter("event_facts", words.event_facts)
 register.filter("told", words.told)
-register.filter("message_kind", words.message_kind)
 
 
 @register.simple_tag

@@ -11,7 +11,7 @@ from django.test import Client
 
 from sessions_app.api.app import BODY_LIMIT, api
 from sessions_app.api.errors import ERRORS
-from sessions_app.models import WhatsAppSession
+from sessions_app.models import Draft, WhatsAppSession
 from tests.api import ApiClient
 
 pytestmark = pytest.mark.django_db
@@ -97,16 +97,16 @@ def test_a_session_that_is_not_there_is_a_404(client, session_id):
 
 
 def test_a_fault_of_ours_is_a_500_that_tells_nobody_what_was_sent(client, monkeypatch, caplog):
-    def fail(session: WhatsAppSession, to: str, text: str, **more: object) -> None:
-        raise RuntimeError(f"could not handle {text}")
+    def fail(session: WhatsAppSession, draft: Draft, **more: object) -> None:
+        raise RuntimeError(f"could not handle {draft.text}")
 
-    monkeypatch.setattr(WhatsAppSession, "send_text", fail)
+    monkeypatch.setattr(WhatsAppSession, "send", fail)
     with caplog.at_level(logging.DEBUG):
         answer = client.post("/api/sessions/shop/messages", {"to": "5511987650002", "text": "hello-secret"})
 
     assert (answer.status_code, answer.json()["code"]) == (500, "internal-error")
     (record,) = [record for record in caplog.records if record.msg.startswith("api_failed")]
-    assert "send_text" in record.getMessage()
+    assert "_send" in record.getMessage()
     assert "hello-secret" not in caplog.text + answer.content.decode()
 
 

@@ -11,6 +11,8 @@ from django.db import connections
 from django.utils import timezone
 
 from sessions_app import tasks
+from sessions_app.api.app import api
+from sessions_app.api.message_schemas import KINDS, NewMessage
 from sessions_app.models import IdempotentRequest, Message, OutboxEvent, WhatsAppSession
 from tests.api import ApiClient
 
@@ -76,6 +78,10 @@ def test_numbers_and_addresses_are_taken_as_people_write_them(client, shop, to, 
         ({"expires_in": "60"}, "expires_in"),
         ({"expires_in": True}, "expires_in"),
         ({"texts": "x"}, "texts"),
+        ({"reply_to": "nonsense"}, "reply_to"),
+        ({"reply_to": str(uuid.uuid4())}, "reply_to"),
+        ({"reaction": {"message": str(uuid.uuid4()), "emoji": "👍"}}, "text"),
+        ({"location": {"latitude": 1, "longitude": 1}, "contact": {"name": "a", "phone": "5511987650002"}}, "contact"),
     ],
 )
 def test_a_wrong_field_is_named_and_its_value_is_not_repeated(client, shop, change, field):
@@ -85,6 +91,74 @@ def test_a_wrong_field_is_named_and_its_value_is_not_repeated(client, shop, chan
     assert (answer.json()["code"], answer.json()["field"]) == ("invalid", field)
     assert f"“{field}”" in answer.json()["error"]
     assert not Message.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "text"),
+        ({"reaction": {"message": str(uuid.uuid4()), "emoji": "👍"}}, "reaction.message"),
+        ({"reaction": {"message": "x", "emoji": "👍"}}, "reaction.message"),
+        ({"reaction": {"message": str(uuid.uuid4()), "emoji": "x" * 17}}, "reaction.emoji"),
+        ({"reaction": {"message": str(uuid.uuid4()), "emoji": ""}, "reply_to": str(uuid.uuid4())}, "reply_to"),
+        ({"location": {"latitude": 91, "longitude": 0}}, "location.latitude"),
+        ({"location": {"latitude": 1}}, "location.longitude"),
+        ({"location": {"latitude": "1", "longitude": 0}}, "location.latitude"),
+        ({"location": {"latitude": 1, "longitude": 0, "name": "a\0b"}}, "location.name"),
+        ({"location": []}, "location"),
+        ({"contact": {"name": "", "phone": "5511987650002"}}, "contact.name"),
+        ({"contact": {"name": "Cara", "phone": "12"}}, "contact.phone"),
+        ({"contact": {"name": "Cara", "phone": "5511987650002", "mail": "x"}}, "contact.mail"),
+    ],
+)
+def test_a_wrong_part_of_a_kind_is_named(client, shop, body, field):
+    answer = client.post(MESSAGES, {"to": HELLO["to"]} | body)
+    assert (answer.status_code, answer.json()["field"]) == (422, field)
+    assert not Message.objects.exists()
+
+
+def test_not_a_number_is_no_place(client, shop):
+    text = '{"to": "5511987650002", "location": {"latitude": NaN, "longitude": 1e999}}'
+    assert client.post(MESSAGES, text).status_code in (400, 422)
+    assert not Message.objects.exists()
+
+
+def test_every_kind_is_queued_as_what_it_is(client, shop):
+    chat = "5511987650002@s.whatsapp.net"
+    asked = shop.messages.create(
+        direction="in", chat=chat, sender=chat, status="received", message_id="Q1", text="open?"
+    )
+    about = str(asked.code)
+    for body, shown in (
+        ({"text": "yes", "reply_to": about}, ("text", "yes", {"about": about})),
+        ({"reaction": {"message": about, "emoji": "👍"}}, ("reaction", "👍", {"about": about})),
+        ({"reaction": {"message": about, "emoji": ""}}, ("reaction", "", {"about": about})),
+        ({"location": {"latitude": 1, "longitude": 2}}, ("location", "", {"content": {"latitude": 1.0, "longitude": 2.0}})),
+        (
+            {"contact": {"name": " Cara ", "phone": "+55 11 98765-0003"}, "reply_to": about},
+            ("contact", "Cara", {"content": {"phone": "5511987650003"}, "about": about}),
+        ),
+    ):  # fmt: skip
+        code = client.post(MESSAGES, {"to": HELLO["to"]} | body).json()["id"]
+        message = client.get(f"{MESSAGES}/{code}").json()
+        more = {name: message[name] for name in ("content", "about") if name in message}
+        assert (message["type"], message["text"], more) == shown
+
+
+def test_only_what_was_sent_in_the_same_chat_can_be_answered(client, shop):
+    elsewhere = client.post(MESSAGES, HELLO | {"to": "5511987650009"}).json()["id"]
+    failed = client.post(MESSAGES, HELLO).json()["id"]
+    Message.objects.filter(code=failed).update(status="failed")
+    for code in (elsewhere, failed):
+        answer = client.post(MESSAGES, HELLO | {"reply_to": code})
+        assert (answer.status_code, answer.json()["field"]) == (422, "reply_to")
+
+
+def test_the_document_has_a_valid_example_of_every_kind():
+    body = api.get_openapi_schema()["paths"]["/api/sessions/{session_id}/messages"]["post"]["requestBody"]
+    assert body["content"]["application/json"]["schema"]
+    examples = {name: each["value"] for name, each in body["content"]["application/json"]["examples"].items()}
+    assert {NewMessage.model_validate(example).kind for example in examples.values()} == {"text", *KINDS}
 
 
 def test_a_session_without_a_phone_sends_nothing(client):

@@ -94,3 +94,18 @@ def test_receipts_move_a_message_on_and_never_back(session, kinds, status):
             ReceiptReceived(session="shop", epoch=1, at=0.0, chat=BIA, sender=BIA, message_ids=("B1",), kind=kind),
         )
     assert Message.objects.get().status == status
+
+
+def test_a_sender_key_does_not_take_the_place_of_the_message_that_it_opens(session):
+    messages.record_received(session, [received(kind="empty", text=""), received(kind="conversation")])
+    assert texts() == [("conversation", "hi")]
+
+
+def test_a_reaction_names_our_message_and_one_to_a_stranger_names_none(session):
+    asked = session.messages.create(direction="out", chat=BIA, status="sent", message_id="Q1")
+    reaction = {"kind": "reactionMessage", "text": "👍"}
+    messages.record_received(session, [received("A1", about="Q1", **reaction), received("A2", about="Q2", **reaction)])
+    first, second = Message.objects.filter(direction="in").order_by("pk")
+    assert (first.about, first.type, second.about) == (asked.code, "reaction", None)
+    assert first.to_dict()["about"] == str(asked.code)
+    assert "about" not in second.to_dict()

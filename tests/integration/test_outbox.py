@@ -10,7 +10,7 @@ from django.db import OperationalError, connection
 
 from sessions_app.engine import events as ev
 from sessions_app.hosting.sending import Outbox
-from sessions_app.models import Message, WhatsAppSession
+from sessions_app.models import Draft, Message, WhatsAppSession
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -23,13 +23,13 @@ def session() -> WhatsAppSession:
 
 
 @pytest.fixture
-def engine() -> list[ev.SendText]:
+def engine() -> list[ev.SendMessage]:
     """What the engine was told."""
     return []
 
 
 @pytest.fixture
-def outbox(session: WhatsAppSession, engine: list[ev.SendText]) -> Outbox:
+def outbox(session: WhatsAppSession, engine: list[ev.SendMessage]) -> Outbox:
     running: Any = SimpleNamespace(
         session=session, phase="running", engine=SimpleNamespace(send=engine.append), news=lambda: None
     )
@@ -76,3 +76,32 @@ def test_what_the_engine_holds_is_not_sent_again_after_such_a_break(session, out
     outbox.send_queued()
 
     assert [command.text for command in engine] == ["one", "two"]
+
+
+def test_what_is_about_a_message_on_its_way_waits_for_it_and_keeps_its_chat_waiting(session, outbox, engine):
+    first = session.send_text("5511987650002", "one", by="tester")
+    session.send(Draft("5511987650002", "👍", "reaction", about=first), by="tester")
+    session.send_text("5511987650002", "two", by="tester")
+    session.send_text("5511987650003", "other", by="tester")
+
+    outbox.send_queued()
+    assert [command.text for command in engine] == ["one", "other"]
+
+    Message.objects.filter(pk=first.pk).update(status="sent", message_id="3EB0")
+    outbox.grew = True
+    outbox.send_queued()
+    assert [command.text for command in engine] == ["one", "other", "👍", "two"]
+    assert engine[2].about["message_id"] == "3EB0"
+
+
+def test_what_is_about_a_message_that_was_never_sent_fails_and_holds_nobody_up(session, outbox, engine):
+    first = session.send_text("5511987650002", "one", by="tester")
+    reaction = session.send(Draft("5511987650002", "👍", "reaction", about=first), by="tester")
+    session.send_text("5511987650002", "two", by="tester")
+    Message.objects.filter(pk=first.pk).update(status="failed")
+
+    outbox.send_queued()
+
+    assert [command.text for command in engine] == ["two"]
+    reaction.refresh_from_db()
+    assert (reaction.status, reaction.reason) == ("failed", "nothing-to-answer")

@@ -330,7 +330,7 @@ def test_a_host_that_comes_late_sends_nothing_any_more(late, host, session):
     late.notice_outbox()
     late.work()
     assert Message.objects.get().status == "queued"
-    assert not [command for command in host.engine.heard if isinstance(command, ev.SendText)]
+    assert not [command for command in host.engine.heard if isinstance(command, ev.SendMessage)]
 
 
 def test_a_host_that_lost_track_and_comes_late_does_not_send_again_what_another_is_sending(late, host):
@@ -338,7 +338,7 @@ def test_a_host_that_lost_track_and_comes_late_does_not_send_again_what_another_
     with no_database(0), pytest.raises(OperationalError):
         late.outbox.send_queued()
     late.work()
-    assert not [command for command in host.engine.heard if isinstance(command, ev.SendText)]
+    assert not [command for command in host.engine.heard if isinstance(command, ev.SendMessage)]
 
 
 def test_a_command_that_was_overtaken_changes_nothing(late, session):

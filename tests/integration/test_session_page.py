@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import re
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -36,10 +38,10 @@ def test_a_test_message_is_queued_with_the_number_as_people_write_it(staff: Clie
     message = session.messages.get()
     assert (message.chat, message.text, message.status) == (f"{BIA}@s.whatsapp.net", " hi ", "queued")
     assert message.requested_by == "ana"
-    html = response.content.decode()
+    content = response.content.decode()
     assert response.status_code == 200
-    assert 'id="panel-messages"' in html
-    assert re.search(r'<textarea id="send-text"[^>]*hx-swap-oob="true"></textarea>', html)
+    assert 'id="panel-messages"' in content
+    assert re.search(r'<textarea id="send-text"[^>]*hx-swap-oob="true"></textarea>', content)
 
 
 @pytest.mark.parametrize(
@@ -57,9 +59,9 @@ def test_what_cannot_be_sent_is_said_beside_the_form_and_what_was_typed_stays(
 ) -> None:
     session = make_session(phone="5511987650001")
     response = staff.post(f"/sessions/{session.session_id}/send", given, headers=HTMX)
-    html = response.content.decode()
+    content = response.content.decode()
     assert response.status_code == 422
-    assert said in html and "textarea" not in html
+    assert said in content and "textarea" not in content
     assert not session.messages.exists()
 
 
@@ -78,11 +80,36 @@ def test_a_session_with_no_phone_offers_no_form_and_sends_nothing(staff: Client)
 def test_an_outgoing_message_shows_its_ticks_and_their_word(staff: Client, status: str, symbol: str) -> None:
     session = make_session(phone="5511987650001")
     Message.objects.create(session=session, direction="out", chat=f"{BIA}@s.whatsapp.net", text="x", status=status)
-    html = session_page(staff, session)
-    ticks = html[html.index('class="ticks') :].split("</span>")[0]
+    shown = session_page(staff, session)
+    ticks = shown[shown.index('class="ticks') :].split("</span>")[0]
     assert f"icons.svg#{symbol}" in ticks
     assert ticks.endswith(status)
     assert ("ticks-read" in ticks) == (status == "read")
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "content", "shown"),
+    [
+        ("text", "hi", None, "hi"),
+        ("conversation", "hi", None, "hi"),
+        ("imageMessage", "the shop", None, "Picture the shop"),
+        ("audioMessage", "", None, "Audio"),
+        ("reaction", "👍", None, "Reaction 👍"),
+        ("reaction", "", None, "Reaction taken back"),
+        ("location", "Shop", {"latitude": 1.5, "longitude": -2, "address": "Av. 1"}, "Place Shop Av. 1 (1.50000, -2.00000)"),
+        ("contactMessage", "Cara", {"phone": "5511987650003"}, "Contact Cara +55 11 98765-0003"),
+        ("contactMessage", "Cara", {"phone": ""}, "Contact Cara"),
+        ("unreadable", "", None, "A message that could not be read"),
+        ("somethingNewMessage", "", None, "somethingNewMessage"),
+    ],
+)  # fmt: skip
+def test_a_message_says_what_it_is(staff: Client, kind: str, words: str, content: Any, shown: str) -> None:
+    session = make_session(phone="5511987650001")
+    Message.objects.create(
+        session=session, direction="in", chat=f"{BIA}@s.whatsapp.net", text=words, status="received", kind=kind, content=content
+    )  # fmt: skip
+    bubble = session_page(staff, session).split('<div class="bubble">')[1].split("</div>")[0]
+    assert html.unescape(re.sub(r"<[^>]+>", "", bubble)) == shown
 
 
 # --- numbers -------------------------------------------------------------------------

@@ -461,7 +461,7 @@ def test_a_text_is_sent_and_its_delivery_is_heard(oxy: EngineProcess, sim: Simul
     pair(oxy, sim)
     bob = sim.phone(BOB, name="Bob")
 
-    oxy.send(events.SendText(session="shop", ref="1", to=f"+{BOB}", text="Good morning"))
+    oxy.send(events.SendMessage(session="shop", ref="1", to=f"+{BOB}", text="Good morning"))
     sent = oxy.expect(events.MessageSent, ref="1")
     assert bob.wait_for_text("Good morning", timeout=10)
     assert abs(sent.timestamp - time.time()) < 60
@@ -475,7 +475,7 @@ def test_texts_go_out_in_the_order_in_which_they_were_given(oxy: EngineProcess, 
     texts = [f"number {index}" for index in range(8)]
 
     for text in texts:
-        oxy.send(events.SendText(session="shop", ref=text, to=BOB, text=text))
+        oxy.send(events.SendMessage(session="shop", ref=text, to=BOB, text=text))
     bob.wait_for_text(texts[-1], timeout=15)
     assert [message.text for message in bob.inbox if message.text in texts] == texts
 
@@ -508,7 +508,7 @@ def test_a_text_while_the_connection_is_gone_fails_at_once(oxy: EngineProcess, s
     sim.stop()
     oxy.expect(events.Disconnected, after=after)
 
-    oxy.send(events.SendText(session="shop", ref="7", to=BOB, text="Nobody hears this"))
+    oxy.send(events.SendMessage(session="shop", ref="7", to=BOB, text="Nobody hears this"))
     failed = oxy.expect(events.CommandFailed, timeout=5, ref="7")
     assert failed.error.startswith("The message was not sent: ")
     assert (failed.tried, failed.in_doubt) == (False, False)
@@ -520,7 +520,7 @@ def test_a_text_whose_acknowledgement_never_comes_is_in_doubt(oxy: EngineProcess
     bob = sim.phone(BOB, name="Bob")
     sim.faults.no_acks()
 
-    oxy.send(events.SendText(session="shop", ref="7", to=BOB, text="Did you hear this?"))
+    oxy.send(events.SendMessage(session="shop", ref="7", to=BOB, text="Did you hear this?"))
     bob.wait_for_text("Did you hear this?")
     sim.stop()
     failed = oxy.expect(events.CommandFailed, timeout=10, ref="7")
@@ -532,7 +532,7 @@ def test_a_text_whose_acknowledgement_never_comes_is_in_doubt(oxy: EngineProcess
 def test_a_recipient_that_is_none_is_refused(oxy: EngineProcess, sim: Simulator, to: str) -> None:
     pair(oxy, sim)
 
-    oxy.send(events.SendText(session="shop", ref="7", to=to, text="Hello"))
+    oxy.send(events.SendMessage(session="shop", ref="7", to=to, text="Hello"))
     failed = oxy.expect(events.CommandFailed, ref="7")
     assert failed.error == "The message was not sent: the recipient is neither a phone number nor a JID."
 
@@ -544,7 +544,7 @@ def test_no_log_of_an_engine_holds_a_code_or_a_text(oxy: EngineProcess, sim: Sim
     pair(oxy, sim)
     sim.phone(BOB, name="Bob").send_text(ANA, "A private word")
     oxy.expect(events.MessageReceived, text="A private word")
-    oxy.send(events.SendText(session="shop", ref="1", to=BOB, text="An answer"))
+    oxy.send(events.SendMessage(session="shop", ref="1", to=BOB, text="An answer"))
     oxy.expect(events.MessageSent)
     oxy.send(events.LogOut(session="shop"))
     oxy.expect(events.ClientStopped)

@@ -90,7 +90,7 @@ def test_a_stop_lets_the_message_on_its_way_out_and_gives_the_others_back(sim, c
     pair(sim, client)
     sim.faults.slow(0.5)
     for number in range(3):
-        client.send(events.SendText(session="shop", ref=str(number), to=BIA, text=f"number {number}"))
+        client.send(events.SendMessage(session="shop", ref=str(number), to=BIA, text=f"number {number}"))
     sim.transcript.wait_for(lambda entry: entry.direction == "in" and entry.node.tag == "message")
 
     client.send(events.StopClient(session="shop", grace=8.0))
@@ -107,7 +107,7 @@ def test_a_stop_without_patience_cuts_one_that_has(sim, client):
     sim.phone(BIA, name="Bia")
     pair(sim, client)
     sim.faults.no_acks()
-    client.send(events.SendText(session="shop", ref="1", to=BIA, text="never acknowledged"))
+    client.send(events.SendMessage(session="shop", ref="1", to=BIA, text="never acknowledged"))
     sim.phone(BIA).wait_for_text("never acknowledged", timeout=10)
     client.send(events.StopClient(session="shop", grace=30.0))
     client.send(events.StopClient(session="shop"))

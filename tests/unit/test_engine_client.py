@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from sessions_app.engine.client import Client, address, judge_send_error, sentence, without_device
+from sessions_app.engine.client import Client, sentence, without_device
 from sessions_app.engine.events import ClientStopped, StartClient
 from sessions_app.engine.library import REFUSED, redact, store_name
+from sessions_app.engine.sender import address, judge_send_error
 from sessions_app.vault import ratchet
 
 

@@ -25,7 +25,7 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 def test_messages_arrive_in_order_and_as_they_were(pipe: tuple[int, int]) -> None:
     sent = [
-        events.SendText(session="shop", ref="1", to="5511987650001", text="a\nb\0ü\u2028"),
+        events.SendMessage(session="shop", ref="1", to="5511987650001", text="a\nb\0ü\u2028"),
         events.RenewLease(seconds={"shop": 3.5}),
         events.ShutDown(),
     ]
@@ -39,7 +39,7 @@ def test_messages_arrive_in_order_and_as_they_were(pipe: tuple[int, int]) -> Non
 
 def test_a_long_message_arrives_whole(pipe: tuple[int, int]) -> None:
     text = "x" * 3_000_000
-    MessageWriter(pipe[1]).send(events.SendText(session="s", ref="1", to="1", text=text))
+    MessageWriter(pipe[1]).send(events.SendMessage(session="s", ref="1", to="1", text=text))
     assert next(read_messages(pipe[0])).text == text
 
 
@@ -58,7 +58,7 @@ def test_a_line_that_is_no_message_is_passed_over_and_not_quoted(
 def test_a_peer_that_does_not_read_blocks_nobody_and_is_rung_once(pipe: tuple[int, int]) -> None:
     writer = MessageWriter(pipe[1])
     for number in range(2000):
-        writer.send(events.SendText(session="s", ref=str(number), to="1", text="x" * 1000))
+        writer.send(events.SendMessage(session="s", ref=str(number), to="1", text="x" * 1000))
     for _ in range(5000):
         writer.ring("shop")
         writer.ring("other")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from sessions_app.engine import events
-from sessions_app.engine.translate import Translator, jid, kind_and_text
+from sessions_app.engine.translate import Translator, content_of, file_of, jid, kind_and_text, message_about
 
 BASE: dict[str, Any] = {"session": "shop", "epoch": 3, "at": 7.5}
 
@@ -111,6 +111,51 @@ def test_a_message_is_translated_with_who_sent_it_and_the_bytes_it_came_in(neoni
 )
 def test_kind_and_text_of(e2e: Any, fields: dict[str, Any], expected: tuple[str, str]) -> None:
     assert kind_and_text(e2e.Message(**fields)) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "about", "content"),
+    [
+        ({"conversation": "a"}, "", {}),
+        ({"extendedTextMessage": {"text": "b", "contextInfo": {"stanzaID": "3EB0"}}}, "3EB0", {}),
+        ({"imageMessage": {"caption": "c", "contextInfo": {"stanzaID": "3EB1"}}}, "3EB1", {"mimetype": "", "size": 0}),
+        ({"reactionMessage": {"text": "👍", "key": {"ID": "3EB2"}}}, "3EB2", {}),
+        (
+            {"locationMessage": {"degreesLatitude": 1.5, "degreesLongitude": -2.5, "address": "Av. 1"}},
+            "",
+            {"latitude": 1.5, "longitude": -2.5, "address": "Av. 1"},
+        ),
+        ({"locationMessage": {"degreesLatitude": float("nan"), "degreesLongitude": 0}}, "", {}),
+        ({"contactMessage": {"vcard": "TEL;type=CELL;waid=5511:+55 11"}}, "", {"phone": "5511"}),
+        ({"contactMessage": {"vcard": "BEGIN:VCARD\nTEL:+55 (11) 9-1\nEND:VCARD"}}, "", {"phone": "551191"}),
+        ({"contactMessage": {"vcard": "nonsense"}}, "", {"phone": ""}),
+        (
+            {"documentMessage": {"mimetype": "application/pdf", "fileLength": 7, "fileName": "menu.pdf"}},
+            "",
+            {"mimetype": "application/pdf", "size": 7, "filename": "menu.pdf"},
+        ),
+        (
+            {"audioMessage": {"mimetype": "audio/ogg", "fileLength": 7, "PTT": True}},
+            "",
+            {"mimetype": "audio/ogg", "size": 7, "voice": True},
+        ),
+        ({"senderKeyDistributionMessage": {"groupID": "g"}}, "", {}),
+        ({}, "", {}),
+    ],
+)
+def test_what_a_message_is_about_and_carries(e2e: Any, fields: Any, about: str, content: dict[str, Any]) -> None:
+    message = e2e.Message(**fields)
+    assert (message_about(message), content_of(message)) == (about, content)
+
+
+def test_what_a_download_takes_is_kept_without_pictures_and_quotes(e2e: Any) -> None:
+    hashes = {"mediaKey": b"k" * 32, "fileSHA256": b"a" * 32, "fileEncSHA256": b"b" * 32}
+    location = hashes | {"directPath": "/v/1", "fileLength": 7, "mimetype": "image/png"}
+    rest = {"caption": "c", "JPEGThumbnail": b"t" * 5000, "contextInfo": {"stanzaID": "3EB0"}}
+    kept = file_of(e2e.Message(imageMessage=location | rest))
+    assert e2e.Message.FromString(kept) == e2e.Message(imageMessage=location)
+    assert file_of(e2e.Message(imageMessage=rest)) == b""
+    assert file_of(e2e.Message(conversation="hi")) == b""
 
 
 def test_a_receipt_is_translated_with_whatsapps_name_for_it(neonize: Any) -> None:
