@@ -12,8 +12,10 @@ from urllib.parse import urljoin
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import F
 from django.db.models.functions import Now
 
+import oxy
 from sessions_app import broadcast, files, outbound
 from sessions_app.models import EventName, Message, MessageFile
 from sessions_app.models.outbox import write_messages
@@ -24,8 +26,11 @@ log = logging.getLogger(__name__)
 
 #: Seconds for the whole of one attempt; redirects that are followed; the longest address.
 SECONDS, HOPS, URL_LIMIT = 45.0, 3, 2000
+#: Some hosts refuse who does not say who asks.
+HEADERS = {"User-Agent": f"Oxy/{oxy.__version__}"}
 #: How long a claim lasts, and the pauses between attempts.
 CLAIM, PAUSES = timedelta(seconds=90), (timedelta(seconds=30), timedelta(minutes=3))
+ATTEMPTS = len(PAUSES) + 1
 _MOVED = (301, 302, 303, 307, 308)
 
 
@@ -56,15 +61,19 @@ def due() -> list[int]:
 
 def fetch(pk: int) -> bool:
     """Fetch one file, if it is still due; returns whether its message can go out now."""
-    if not MessageFile.objects.filter(pk=pk, due_at__lte=Now()).update(due_at=Now() + CLAIM):
+    # Counted before it is tried: an attempt that ends its process is one as well.
+    claimed = MessageFile.objects.filter(pk=pk, due_at__lte=Now())
+    if not claimed.update(due_at=Now() + CLAIM, attempts=F("attempts") + 1):
         return False
     row = MessageFile.objects.select_related("message__session").get(pk=pk)
     try:
+        if row.attempts > ATTEMPTS:
+            raise NotFetched(Reason.FILE_NOT_FETCHED)
         data, mimetype = _fetched(row)
     except outbound.Failed as error:
         log.info("file_not_fetched", extra={"file_of": str(row.message.code), "why": str(error)})
-        if row.attempts < len(PAUSES):
-            MessageFile.objects.filter(pk=pk).update(attempts=row.attempts + 1, due_at=Now() + PAUSES[row.attempts])
+        if row.attempts < ATTEMPTS:
+            MessageFile.objects.filter(pk=pk).update(due_at=Now() + PAUSES[row.attempts - 1])
         else:
             _give_up(row, Reason.FILE_NOT_FETCHED)
         return False
@@ -97,9 +106,9 @@ def _get(url: str) -> bytes:
     limit, end = int(settings.OXY_FILE_LIMIT), time.monotonic() + SECONDS
     for _ in range(HOPS + 1):
         with outbound.Client(total_timeout=max(0.1, end - time.monotonic())) as client:
-            answer = client.request("GET", outbound.check_url(url, limit=URL_LIMIT), {}, limit=limit + 1)
+            answer = client.request("GET", outbound.check_url(url, limit=URL_LIMIT), HEADERS, limit=limit + 1)
         if answer.status in _MOVED and "location" in answer.headers:
-            url = urljoin(url, answer.headers["location"])
+            url = _next(url, answer.headers["location"])
         elif answer.status >= 500 or answer.status == 429:
             raise outbound.Failed(f"HTTP {answer.status}")
         elif answer.status != 200:
@@ -109,6 +118,13 @@ def _get(url: str) -> bytes:
         else:
             return answer.body
     raise NotFetched(Reason.FILE_NOT_FETCHED)
+
+
+def _next(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise NotFetched(Reason.FILE_NOT_FETCHED) from None
 
 
 def _keep(row: MessageFile, data: bytes, mimetype: str) -> None:

@@ -265,6 +265,7 @@ def test_a_file_whose_task_was_lost_is_fetched_by_the_schedule_and_by_one_at_a_t
         ((200, PNG + bytes(2000), {}), "file-too-large"),
         ((302, b"", {"Location": "http://169.254.169.254/latest"}), "file-not-fetched"),
         ((302, b"", {"Location": "/hook"}), "file-not-fetched"),
+        ((302, b"", {"Location": "http://[nonsense"}), "file-not-fetched"),
     ],
 )
 def test_what_cannot_be_had_from_there_ends_the_message(client, shop, shelf, settings, reply, reason):
@@ -313,6 +314,23 @@ def test_a_host_in_trouble_is_asked_again_and_then_given_up(client, shop, shelf)
         assert not fetching.fetch(pk)  # not before its time
         assert len(shelf.calls) == attempt + 1
         MessageFile.objects.update(due_at=F("due_at") - timedelta(minutes=5))
+    assert Message.objects.get().reason == "file-not-fetched"
+
+
+def test_a_file_whose_fetching_kills_the_worker_is_given_up_too(client, shop, shelf, monkeypatch):
+    client.post(MESSAGES, TO | {"image": {"url": shelf.url}})
+    pk = MessageFile.objects.get().pk
+
+    def dies(url: str) -> bytes:
+        raise SystemExit
+
+    monkeypatch.setattr(fetching, "_get", dies)
+    for __ in range(3):
+        with pytest.raises(SystemExit):
+            fetching.fetch(pk)
+        assert Message.objects.get().status == "queued"
+        MessageFile.objects.update(due_at=F("due_at") - timedelta(minutes=5))
+    assert not fetching.fetch(pk)
     assert Message.objects.get().reason == "file-not-fetched"
 
 
