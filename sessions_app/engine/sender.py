@@ -94,8 +94,7 @@ class Sender:
         except ValueError as error:
             self._fail(command, str(error), tried=True)
         except _NotUploaded as error:
-            # A stop in the middle of it is nobody's fault: the next run begins anew.
-            self._fail(command, str(error), tried=self._may_send(), not_uploaded=self._may_send())
+            self._fail(command, str(error), tried=not error.later, not_uploaded=not error.later)
         except LibraryError as error:
             absent = bool(_ABSENT.match(str(error)))
             tried, in_doubt = (True, False) if absent else judge_send_error(str(error))
@@ -107,22 +106,27 @@ class Sender:
             )
 
     def _upload(self, command: events.SendMessage) -> Any:
-        """Upload the command's file, in a few tries, each in a thread that is left alone where it takes too long."""
+        """Upload the command's file, in a few tries, in threads of their own: one that takes too long is left alone."""
         try:
             data = Path(command.path).read_bytes()
         except OSError as error:
             raise _NotUploaded(f"its file could not be read ({error.strerror})") from None
+        problem = ""
         for pause in UPLOAD_PAUSES:
             answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
             threading.Thread(target=self._try_upload, args=(command.kind, data, answer), daemon=True).start()
-            with contextlib.suppress(queue.Empty):
+            try:
                 uploaded, problem = answer.get(timeout=UPLOAD_SECONDS)
-                if uploaded is not None:
-                    return uploaded
-                logger.warning("upload_failed session=%s error=%s", self._session, problem)
+            except queue.Empty:
+                break  # a second try of that length would hold up everybody behind it
+            if uploaded is not None and self._may_send():
+                return uploaded
+            logger.warning("upload_failed session=%s error=%s", self._session, problem)
             if not self._may_send() or self._stopping.wait(pause):
                 break
-        raise _NotUploaded("WhatsApp did not take its file")
+        # A stop in the middle of it, or a connection that is on its way back, is nobody's fault: it is begun anew.
+        later = not self._may_send() or bool(_TRY_LATER.search(problem))
+        raise _NotUploaded("WhatsApp did not take its file", later=later)
 
     def _try_upload(self, kind: str, data: bytes, answer: queue.SimpleQueue[Any]) -> None:
         try:
@@ -164,7 +168,11 @@ class Sender:
 
 
 class _NotUploaded(Exception):
-    """A file that did not get to WhatsApp; the text is a sentence's end."""
+    """A file that did not get to WhatsApp; the text is a sentence's end. `later` says whether it may be tried again."""
+
+    def __init__(self, text: str, *, later: bool = False) -> None:
+        super().__init__(text)
+        self.later = later
 
 
 def address(to: str) -> tuple[str, str]:

@@ -266,6 +266,7 @@ def test_a_file_whose_task_was_lost_is_fetched_by_the_schedule_and_by_one_at_a_t
         ((302, b"", {"Location": "http://169.254.169.254/latest"}), "file-not-fetched"),
         ((302, b"", {"Location": "/hook"}), "file-not-fetched"),
         ((302, b"", {"Location": "http://[nonsense"}), "file-not-fetched"),
+        ((302, b"", {"Location": "ftp://example.com/a.png"}), "file-not-fetched"),
     ],
 )
 def test_what_cannot_be_had_from_there_ends_the_message(client, shop, shelf, settings, reply, reason):
