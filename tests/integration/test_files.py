@@ -52,7 +52,8 @@ def outbox(shop: WhatsAppSession, engine: list[ev.SendMessage], tmp_path: Any) -
         session=shop,
         phase="running",
         directory=tmp_path,
-        keeper=SimpleNamespace(flush=lambda: None),
+        lease=SimpleNamespace(epoch=shop.lease_epoch),
+        intake=SimpleNamespace(write_through=lambda: None),
         engine=SimpleNamespace(send=engine.append),
         news=lambda: None,
     )

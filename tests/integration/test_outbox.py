@@ -31,7 +31,11 @@ def engine() -> list[ev.SendMessage]:
 @pytest.fixture
 def outbox(session: WhatsAppSession, engine: list[ev.SendMessage]) -> Outbox:
     running: Any = SimpleNamespace(
-        session=session, phase="running", engine=SimpleNamespace(send=engine.append), news=lambda: None
+        session=session,
+        lease=SimpleNamespace(epoch=session.lease_epoch),
+        phase="running",
+        engine=SimpleNamespace(send=engine.append),
+        news=lambda: None,
     )
     return Outbox(running)
 
