@@ -18,7 +18,8 @@ _OURS = f"""
 CREATE TABLE IF NOT EXISTS oxy_meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS oxy_journal (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, tbl TEXT NOT NULL, deleted INTEGER NOT NULL, {", ".join(_SLOTS)}
-)
+);
+{ratchet.PAST_CHAINS}
 """
 #: Stands in the journal for the whole store, in place of a table.
 EVERYTHING = ""
@@ -108,7 +109,7 @@ def _read_table(connection: sqlite3.Connection, name: str) -> Table:
 def _install_triggers(connection: sqlite3.Connection, tables: dict[str, Table]) -> None:
     """A trigger is made again only where it differs: every change of the schema makes the library prepare its statements anew."""
     wanted = {name: sql for table in tables.values() for name, sql in _triggers(table).items()}
-    if ratchet.TABLE in tables and set(ratchet.COLUMNS) <= set(tables[ratchet.TABLE].columns):
+    if all(name in tables and set(columns) <= set(tables[name].columns) for name, columns in ratchet.NEEDS.items()):
         wanted |= ratchet.triggers()
     present = dict(
         connection.execute(

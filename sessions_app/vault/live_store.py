@@ -205,13 +205,14 @@ class LiveStore:
                 "SELECT our_jid, their_id, session FROM whatsmeow_sessions"
             ).fetchall():
                 moved = advance(session) if isinstance(session, bytes) else None
-                where = (our_jid, their_id)
+                # Not as an update: of those the ratchet lets one state move at a time.
+                key = (our_jid, their_id)
+                connection.execute("DELETE FROM whatsmeow_sessions WHERE our_jid = ? AND their_id = ?", key)
                 if moved is None:
-                    connection.execute("DELETE FROM whatsmeow_sessions WHERE our_jid = ? AND their_id = ?", where)
                     deleted += 1
                 else:
                     connection.execute(
-                        "UPDATE whatsmeow_sessions SET session = ? WHERE our_jid = ? AND their_id = ?", (moved, *where)
+                        "INSERT INTO whatsmeow_sessions (our_jid, their_id, session) VALUES (?, ?, ?)", (*key, moved)
                     )
             return deleted, _forget_own_sender_keys(connection, own_lid)
 

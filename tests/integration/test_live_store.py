@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import shutil
 import sqlite3
 import stat
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from sessions_app.vault import keys
+from sessions_app.vault import advance, keys
 from sessions_app.vault.live_store import LiveStore, Snapshot
 from sessions_app.vault.rows import BadSnapshot
 from tests.integration import library
@@ -369,6 +372,23 @@ def test_what_was_forgotten_leaves_the_vault_too(linked_store: LiveStore, tmp_pa
     changes = rebuilt.read_changes()
     assert apply(snapshot.values, changes.values) == rebuilt.snapshot().values
     assert not [key for key in rebuilt.snapshot().values if key.startswith("session-")]
+
+
+def test_all_states_of_a_signal_session_are_moved_on(linked_store: LiveStore) -> None:
+    def state(base: str, sent: int) -> dict[str, object]:
+        key = {"Key": base64.b64encode(b"k" * 32).decode(), "Index": sent}
+        return {"SenderBaseKey": base, "SenderChain": {"SenderRatchetKeyPublic": f"of {base}", "ChainKey": key}}
+
+    session = json.dumps({"SessionState": state("one", 5), "PreviousStates": [state("two", 3)]}).encode()
+    with closing(sqlite3.connect(linked_store.path, isolation_level=None)) as connection:
+        connection.execute("UPDATE whatsmeow_sessions SET session = ?", (session,))
+
+    linked_store.advance_signal_sessions()
+
+    for row in library.dump(linked_store.path)["whatsmeow_sessions"]:
+        (moved,) = [json.loads(value) for value in row if isinstance(value, bytes)]
+        indices = [s["SenderChain"]["ChainKey"]["Index"] for s in (moved["SessionState"], *moved["PreviousStates"])]
+        assert indices == [5 + advance.STEPS, 3 + advance.STEPS]
 
 
 def test_neither_is_forgotten_where_one_cannot_be(linked_store: LiveStore) -> None:

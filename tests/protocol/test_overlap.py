@@ -15,7 +15,7 @@ from tests.protocol.hosts import RunningHost, eventually, pair, running_host
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ANA, BIA = "5511987650001", "5511987650002"
-EACH = 50
+EACH = 150
 
 
 @pytest.fixture
