@@ -26,13 +26,14 @@ demo: $(RUN) ## the console with a simulated WhatsApp and a simulated phone
 	@$(PY) -m oxy.local_env
 	@exec $(PY) manage.py demo
 
-test: $(DEV) ## every test; integration and acceptance on SQLite and on PostgreSQL
+test: $(DEV) ## every test; integration and acceptance on SQLite and on PostgreSQL; a short chaos run
 	$(PY) -m tests.browser
 	$(PY) -m tests.baileys.install
 	$(PY) -m pytest --ignore=tests/acceptance
 	$(PY) -m pytest tests/acceptance
 	$(PY) -m tests.postgres $(PY) -m pytest tests/integration
 	$(PY) -m tests.postgres $(PY) -m pytest tests/acceptance
+	$(PY) -m benchmarks.chaos --short
 
 messages: $(DEV) ## take new texts into locale/, keep the translations, compile; lists what is to be translated
 	$(PY) -m tests.messages

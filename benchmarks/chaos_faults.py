@@ -42,12 +42,13 @@ class Saboteur:
         self._installation = installation
         self._random = random.Random(f"faults {seed}")
 
-    def plan(self, minutes: float) -> list[str]:
-        """Kinds in a random order, each as often as any other, for about so long."""
-        kinds: list[str] = []
+    def plan(self, minutes: float, longest: float) -> list[str]:
+        """Kinds in a random order, each as often as any other and at least once, for about so long."""
+        known = sorted(kind for kind, seconds in COSTS.items() if seconds <= longest)
+        kinds = self._random.sample(known, len(known))
         while sum(COSTS[kind] for kind in kinds) < minutes * 60:
-            kinds += self._random.sample(sorted(COSTS), len(COSTS))
-        while len(kinds) > len(COSTS) and sum(COSTS[kind] for kind in kinds) > minutes * 60:
+            kinds += self._random.sample(known, len(known))
+        while len(kinds) > len(known) and sum(COSTS[kind] for kind in kinds) > minutes * 60:
             kinds.pop()
         return kinds
 
