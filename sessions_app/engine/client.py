@@ -35,6 +35,7 @@ from sessions_app.engine.sender import Sender
 from sessions_app.engine.spool import SpoolWriter
 from sessions_app.engine.store_lock import StoreBusy, StoreLock
 from sessions_app.engine.translate import Translator, jid
+from sessions_app.engine.turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -83,8 +84,15 @@ class Client:
         self._live = threading.Event()
         self._returned = threading.Event()
         self._heard_at = 0.0
+        self._turns = Turns()
         self._sender = Sender(
-            self.session, self._uuid, library, pipe, may_send=self._may_send, own=lambda: without_device(self._own.jid)
+            self.session,
+            self._uuid,
+            library,
+            pipe,
+            turns=self._turns,
+            may_send=self._may_send,
+            own=lambda: without_device(self._own.jid),
         )
         self._store_lock: StoreLock | None = None
 
@@ -160,6 +168,8 @@ class Client:
                     event=self._on_event,
                     dropped=self._on_dropped,
                     not_resent=self._on_not_resent,
+                    resending=self._turns.begin,
+                    resent=self._turns.end,
                 ),
             )
         except StoreBusy as busy:

@@ -80,6 +80,9 @@ class Handlers:
     dropped: Callable[[str, str, str], None]
     #: The id of a message of ours and who could not read it: it was asked for again, and could not be sent again.
     not_resent: Callable[[str, str], None]
+    #: The same two, before a message of ours is encrypted again, which waits for the return; and when that is over, either way.
+    resending: Callable[[tuple[str, str]], None]
+    resent: Callable[[tuple[str, str]], None]
 
 
 class Library:
@@ -129,7 +132,7 @@ class Library:
         proxy = self._binding.ProxySettings(proxy_address=proxy_url)._to_c_struct() if proxy_url else None
         try:
             error = self._go.Neonize(
-                store_name(path), uuid.encode(), b"", 0, 0, b"WARN",
+                store_name(path), uuid.encode(), b"", 0, 0, b"DEBUG",
                 self._on_qr, self._on_round_ended, self._on_event, self._on_log[uuid],
                 subscribed, len(subscribed), props, len(props), b"", 0,
                 ctypes.byref(proxy) if proxy else None,
@@ -276,19 +279,34 @@ class Library:
         return self._binding.func_callback_bytes2(lambda data, size: self._hear_log(uuid, data, size))
 
     def _hear_log(self, uuid: str, data: int, size: int) -> None:
-        """A line of the Go library's log, from WARN on: below that it quotes stanzas and QR codes.
+        """A line of the Go library's log. Below WARN it quotes stanzas and QR codes: that is never passed on.
 
-        One line is news. A process that dies between storing a message's key as used and handing the message over gets it
-        once more, and then the library drops it as known: no event, and the sender sees it delivered.
+        Some lines are news. A process that dies between storing a message's key as used and handing the message over gets it
+        once more, and then the library drops it as known: no event, and the sender sees it delivered. And when a message of
+        ours is asked for again, the log alone says so before it is encrypted, and on the very thread that will do it.
         """
         entry = self._proto.LogEntry.FromString(ctypes.string_at(data, size))
-        level = logging.ERROR if entry.Level == "ERROR" else logging.WARNING
-        logger.log(level, "library_said part=%s text=%s", entry.Name, redact(entry.Message)[:300])
         handlers = self._handlers.get(uuid)
-        if handlers and (match := _DROPPED.match(entry.Message)):
-            handlers.dropped(match["id"], match["sender"], match["chat"] or match["sender"])
-        elif handlers and (match := _NOT_RESENT.match(entry.Message)):
-            handlers.not_resent(match["id"], match["receiver"])
+        if entry.Level in ("WARN", "ERROR"):
+            level = logging.ERROR if entry.Level == "ERROR" else logging.WARNING
+            logger.log(level, "library_said part=%s text=%s", entry.Name, redact(entry.Message)[:300])
+        elif not entry.Message.startswith(_OF_RESENDING):
+            return
+        if handlers:
+            _tell(handlers, entry.Message)
+
+
+def _tell(handlers: Handlers, line: str) -> None:
+    """Pass on what is news in a line of the log."""
+    if match := _DROPPED.match(line):
+        handlers.dropped(match["id"], match["sender"], match["chat"] or match["sender"])
+    elif match := _RESENDING.match(line):
+        handlers.resending((match["id"], match["receiver"]))
+    elif match := _RESENT.match(line):
+        handlers.resent((match["id"], match["receiver"]))
+    elif match := _NOT_RESENT.match(line) or _GIVEN_UP.match(line):
+        handlers.resent((match["id"], match["receiver"]))
+        handlers.not_resent(match["id"], match["receiver"])
 
 
 def store_name(path: str) -> bytes:
@@ -306,8 +324,12 @@ _CREDENTIALS = re.compile(r"//[^/@\s]*@")
 _STANZA = re.compile(r"<.*", re.DOTALL)
 #: whatsmeow, `message.go`, where it meets ErrOldCounter; the source is "SENDER" or "SENDER in CHAT".
 _DROPPED = re.compile(r"Ignoring message (?P<id>\S+) from (?P<sender>\S+?)(?: in (?P<chat>\S+))?: .*old counter")
-#: whatsmeow, `retry.go`, where a retry receipt cannot be answered.
+#: whatsmeow, `retry.go`: where it is about to answer a retry receipt, where it has, and where it cannot or will not.
+_OF_RESENDING = ("Found message ", "Sent retry ")
+_RESENDING = re.compile(r"Found message in .* for \S+?/(?P<id>\S+) from (?P<receiver>\S+)$")
+_RESENT = re.compile(r"Sent retry #\d+ for \S+?/(?P<id>\S+) to (?P<receiver>\S+)$")
 _NOT_RESENT = re.compile(r"Failed to handle retry receipt for \S+?/(?P<id>\S+) from (?P<receiver>\S+?): ")
+_GIVEN_UP = re.compile(r"Dropping retry request from (?P<id>\S+) for (?P<receiver>\S+): ")
 
 
 def redact(text: str) -> str:

@@ -16,6 +16,7 @@ from sessions_app.engine import events
 from sessions_app.engine.compose import compose
 from sessions_app.engine.library import REFUSED, Library, LibraryError, Overtaken
 from sessions_app.engine.pipe import MessageWriter
+from sessions_app.engine.turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -35,11 +36,12 @@ class Sender:
         library: Library,
         pipe: MessageWriter,
         *,
+        turns: Turns,
         may_send: Callable[[], bool],
         own: Callable[[], str],
     ) -> None:
         self._session, self._uuid, self._library, self._pipe = session, uuid, library, pipe
-        self._may_send, self._own = may_send, own
+        self._turns, self._may_send, self._own = turns, may_send, own
         self._lock = threading.Lock()
         self._waiting: collections.deque[events.SendMessage] = collections.deque()
         self._at_work = False
@@ -137,10 +139,11 @@ class Sender:
     def _hand_over(self, user: str, server: str, message: Any) -> tuple[str, int]:
         """Send; again where the live store has refused a session because another message overtook ours: nothing has left then."""
         for _ in range(OVERTAKEN_TRIES - 1):
-            with contextlib.suppress(Overtaken):
+            with contextlib.suppress(Overtaken), self._turns.turn("send"):
                 return self._library.send(self._uuid, user, server, message)
             logger.info("send_overtaken session=%s", self._session)
-        return self._library.send(self._uuid, user, server, message)
+        with self._turns.turn("send"):
+            return self._library.send(self._uuid, user, server, message)
 
     def _fail(
         self,

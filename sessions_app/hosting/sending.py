@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 from collections import OrderedDict
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,8 @@ class Outbox:
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
         self._in_flight: set[str] = set()
-        self._early: OrderedDict[str, ev.ReceiptReceived] = OrderedDict()
+        #: What was said of messages before the engine's word that they went out: receipts, and None where nobody could read it.
+        self._early: OrderedDict[str, ev.ReceiptReceived | None] = OrderedDict()
         self.grew = True
         self._lost_track = False
 
@@ -161,8 +163,9 @@ class Outbox:
         self._runner.intake.write_through()
         sent_at = datetime.fromtimestamp(event.timestamp, UTC)
         self._move(event.ref, status=_S.SENT, message_id=event.message_id, sent_at=sent_at)
-        if early := self._early.pop(event.message_id, None):
-            messages.record_receipt(self._runner.session, early)
+        if event.message_id in self._early:
+            early = self._early.pop(event.message_id)
+            messages.record_receipt(self._runner.session, early) if early else self.on_unreadable(event.message_id)
         self._done(event.ref)
 
     def on_failed(self, event: ev.CommandFailed) -> None:
@@ -175,18 +178,21 @@ class Outbox:
 
     def on_receipt(self, event: ev.ReceiptReceived) -> None:
         if not messages.record_receipt(self._runner.session, event) and self._in_flight:
-            for message_id in event.message_ids:
-                self._early[message_id] = event
-            while len(self._early) > EARLY_RECEIPTS:
-                self._early.popitem(last=False)
+            self._remember(event.message_ids, event)
 
     def on_unreadable(self, message_id: str) -> None:
         """A device of the recipient could not read it, and cannot be helped any more: what was called sent is not."""
-        believed = self._runner.session.messages.filter(
-            direction="out", message_id=message_id, status__in=(_S.SENT, _S.DELIVERED)
-        )
+        ours = self._runner.session.messages.filter(direction="out", message_id=message_id)
+        if not ours.exists() and self._in_flight:
+            self._remember([message_id], None)
+        believed = ours.filter(status__in=(_S.SENT, _S.DELIVERED))
         messages.move(self._runner.session, believed, status=_S.FAILED, reason=Reason.UNREADABLE.value)
         self._runner.news()
+
+    def _remember(self, message_ids: Iterable[str], event: ev.ReceiptReceived | None) -> None:
+        self._early.update((message_id, event) for message_id in message_ids)
+        while len(self._early) > EARLY_RECEIPTS:
+            self._early.popitem(last=False)
 
     def give_up_interrupted(self) -> None:
         """End the sends that an engine, a host or a stop interrupted: nobody can say any more whether they went out."""

@@ -12,6 +12,7 @@ import pytest
 from sessions_app.engine import events, sender
 from sessions_app.engine.library import LibraryError
 from sessions_app.engine.sender import Sender
+from sessions_app.engine.turns import Turns
 from tests.unit.test_engine_translate import e2e, neonize
 
 __all__ = ["e2e", "neonize"]
@@ -54,7 +55,7 @@ def answer_to(library: Any, path: Path, live: list[bool] | None = None) -> Any:
     live = live or [True]
     pipe: Any = SimpleNamespace(send=said.put)
     content = {"mimetype": "image/png"}
-    Sender("shop", "u", library, pipe, may_send=lambda: live[0], own=lambda: "1@s.whatsapp.net").send(
+    Sender("shop", "u", library, pipe, turns=Turns(), may_send=lambda: live[0], own=lambda: "1@s.whatsapp.net").send(
         events.SendMessage(session="shop", ref="1", to="5511", kind="image", content=content, path=str(path))
     )
     return said.get(timeout=10)
