@@ -199,3 +199,9 @@ def test_a_host_says_in_plain_words_which_working_file_it_began_with(staff: Clie
     shown = text(session_page(staff, session))
     assert "The working file was rebuilt from the stored copy. Signal sessions that may be stale were dropped" in shown
     assert "why:" not in shown
+
+
+def test_how_long_it_was_away_is_in_the_timeline(staff: Client) -> None:
+    session = make_session()
+    session.record("recovery", seconds=2.87)
+    assert re.search(r"Connected again.*seconds\W+2\.87", text(session_page(staff, session)), re.DOTALL)

@@ -101,13 +101,15 @@ def test_an_engine_that_somebody_killed_is_nobodys_fault(sim, host):
     assert engine_of(host, session).share == 4
 
 
-def test_a_worn_engine_is_replaced_one_session_at_a_time(sim, host):
+@pytest.mark.parametrize(("limit", "size"), [("most_memory", 0), ("most_files", 1)], ids=["memory", "descriptors"])
+def test_a_worn_engine_is_replaced_one_session_at_a_time(sim, host, limit, size):
     sessions = linked(sim, 3)
     worn = engine_of(host, sessions[0])
     eventually(lambda: all(r.at_rest for r in host.supervisor.runners.values()), "rest after the logins")
-    host.supervisor.engines.most_memory, most_memory = worn.size()[0] - 1, host.supervisor.engines.most_memory
+    engines, usual = host.supervisor.engines, getattr(host.supervisor.engines, limit)
+    setattr(engines, limit, worn.size()[size] - 1)
     eventually(lambda: worn.worn, "the measuring")
-    host.supervisor.engines.most_memory = most_memory
+    setattr(engines, limit, usual)
 
     eventually(lambda: not worn.alive, "the end of the worn engine")
 
