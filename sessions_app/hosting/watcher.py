@@ -12,10 +12,10 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 #: Between two looks: half of it is what a change waits on average.
-LOOK_EVERY = 0.03
-#: A store that has not changed for so many seconds is looked at in every fourth round: a host has hundreds of those. What
+LOOK_EVERY = 0.04
+#: A store that has not changed for so many seconds is looked at in every third round: a host has hundreds of those. What
 #: messages change is not left to these looks anyway, because their events wake the host.
-QUIET_AFTER, QUIET_ROUNDS = 2.0, 4
+QUIET_AFTER, QUIET_ROUNDS = 2.0, 3
 
 
 class Watcher:
@@ -67,6 +67,7 @@ class _Watched:
         self.changed_at = time.monotonic()
         # Opened for reading and writing: a reader of a WAL file must be able to map its index.
         self._connection: sqlite3.Connection | None = sqlite3.connect(path, timeout=1, check_same_thread=False)
+        self._cursor = self._connection.cursor()
         self._version = self._read()
 
     def look(self) -> None:
@@ -89,5 +90,6 @@ class _Watched:
                 self._connection = None
 
     def _read(self) -> int:
-        assert self._connection is not None
-        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+        # To the last row: a statement that is left in the middle of its answer would hold the file.
+        ((version,),) = self._cursor.execute("PRAGMA data_version").fetchall()
+        return int(version)
