@@ -110,7 +110,9 @@ import ctypes, gc, os
 from sessions_app.engine.library import Handlers, Library
 library, heard = Library(os.environ), []
 note = lambda *arguments: heard.append(arguments)
-handlers = Handlers(qr=note, round_ended=note, event=note, dropped=note, not_resent=note)
+handlers = Handlers(
+    qr=note, round_ended=note, event=note, dropped=note, not_resent=note, resending=note, resent=note
+)
 addresses = []
 
 def returns_at_once(*arguments):
