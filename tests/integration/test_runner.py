@@ -674,3 +674,16 @@ def test_an_unheard_logout_is_answered_whenever_the_database_goes_away(host, ses
     whenever_it_goes(runner, lambda: runner.phase == "waiting", error)
 
     assert (outcome(asked), fresh(session).desired) == ("failed", "running")
+
+
+def test_a_message_that_nobody_could_repeat_has_failed_even_where_that_is_known_before_it_is_called_sent(host, session):
+    runner = host.claim(session)
+    connect(runner)
+    sent = fresh(session).send_text("5511987650002", "hello", by="tester")
+    runner.notice_outbox()
+    runner.work()
+    hear(runner, ev.ResendFailed, message_id="B1", receiver="200000000007920@lid")
+    runner.post(ev.MessageSent(session="shop", ref=str(sent.code), message_id="B1", timestamp=1))
+    runner.work()
+    sent.refresh_from_db()
+    assert (sent.status, sent.reason) == ("failed", "unreadable")
