@@ -82,8 +82,12 @@ def test_a_host_that_was_frozen_writes_nothing_says_so_and_had_let_go_before_ano
             for pid in frozen:
                 os.kill(pid, signal.SIGSTOP)
             bia.send_text(ANA, "meanwhile")
-            eventually(lambda: holder(session) == "two", "the other host", within=60)
-            wait_for_status(session, Status.CONNECTED, within=60)
+            back = SessionEvent.objects.filter(session=session, kind="recovery", epoch=2)
+            eventually(back.exists, "the session on the other host", within=60)
+            assert holder(session) == "two"
+            if engines_too:
+                # Else it went to the engine of the frozen host, and waits on its disk.
+                eventually(lambda: Message.objects.filter(text="meanwhile").exists(), "the message of meanwhile")
             ask(session, Command.STOP)
             wait_for_status(session, Status.STOPPED)
             before, thawed_at = vault(session), timezone.now()
