@@ -60,7 +60,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--sessions", type=int, default=20)
     parser.add_argument("--rate", type=float, default=8.0, help="messages a second, of all sessions together")
     parser.add_argument("--kinds", default="", help="comma separated, in order; instead of a random plan")
-    parser.add_argument("--longest", type=float, default=90.0, help="seconds; only faults that are over by then")
+    parser.add_argument("--longest", type=float, default=60.0, help="seconds; only faults that are over by then")
     parser.add_argument("--short", action="store_true", help="each short fault once, in about three minutes")
     parser.add_argument("--json", default="")
     parser.add_argument("--folder", default="", help="for logs and disks; kept")

@@ -14,8 +14,6 @@ from sessions_app.models import Host, WhatsAppSession
 
 #: Longer than a lease (30 s) and the time until another host looks for it.
 FROZEN_FOR = 40.0
-#: The database and WhatsApp, when they are away for long.
-AWAY_FOR, OUTAGE = 60.0, 300.0
 #: A platform's time until it starts what has ended, and until another machine takes its place.
 RESTARTED_AFTER, REPLACED_AFTER = 2.0, 6.0
 
@@ -135,14 +133,6 @@ class Saboteur:
         self._installation.postgres.start()
         eventually(database_answers, "the database")
 
-    def _lose_database(self, fault: Fault) -> None:
-        """The database is away for two leases; every host lets go of its sessions."""
-        fault.begin()
-        self._installation.postgres.stop(signal.SIGQUIT)
-        time.sleep(AWAY_FOR)
-        self._installation.postgres.start()
-        eventually(database_answers, "the database")
-
     def _cut_database(self, fault: Fault) -> None:
         """One machine loses the database for longer than a lease, and WhatsApp not."""
         host = self._busy_host(fault)
@@ -166,11 +156,6 @@ class Saboteur:
         fault.begin()
         self._installation.sim.faults.outage(seconds)
         time.sleep(seconds)
-
-    def _lose_whatsapp(self, fault: Fault) -> None:
-        fault.begin()
-        self._installation.sim.faults.outage(OUTAGE)
-        time.sleep(OUTAGE)
 
     # --- whom ---------------------------------------------------------------------
 
@@ -217,6 +202,4 @@ COSTS: dict[str, float] = {
     "cut-database": 46,
     "cut-network": 14,
     "whatsapp-outage": 14,
-    "lose-database": 80,
-    "lose-whatsapp": 320,
 }
