@@ -76,9 +76,18 @@ DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = env.str("SECRET_KEY", default="only-for-debug" if DEBUG else "")
 if not SECRET_KEY:
     refuse("SECRET_KEY is not set. Set it to a long random text, or start with `make run`, which makes one.")
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+# The name that Railway or Render has given the service, where no other is set.
+GIVEN_HOSTS = [
+    name
+    for variable in ("RAILWAY_PUBLIC_DOMAIN", "RENDER_EXTERNAL_HOSTNAME")
+    if (name := env.str(variable, default=""))
+]
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[*GIVEN_HOSTS, "localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = [f"https://{host.lstrip('.')}" for host in ALLOWED_HOSTS if host != "*"]
 PORT = read_number("PORT", default=8000)
+
+#: The password of the first administrator, `admin`, whom `migrate` makes where there is none yet; "" makes nobody.
+OXY_ADMIN_PASSWORD = env.str("OXY_ADMIN_PASSWORD", default="")
 
 # --- e-mail ------------------------------------------------------------------
 

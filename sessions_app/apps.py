@@ -14,10 +14,11 @@ class SessionsAppConfig(AppConfig):
 
     def ready(self) -> None:
         # After the permissions, which Django's own receiver makes: it was connected before.
-        post_migrate.connect(_make_groups, sender=self)
+        post_migrate.connect(_make_people, sender=self)
 
 
-def _make_groups(**signal: Any) -> None:
+def _make_people(**signal: Any) -> None:
     from sessions_app import people
 
     people.make_groups(**signal)
+    people.make_first_administrator(**signal)

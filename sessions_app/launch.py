@@ -1,6 +1,6 @@
 """Several programs as one: their lines with a name in front, signals passed on, and when one ends all end.
 
-For `manage.py run` and `demo`, on one machine. It knows nothing of what it launches.
+For `manage.py run`, `demo` and `serve`, on one machine. It knows nothing of what it launches.
 """
 
 from __future__ import annotations
@@ -45,10 +45,14 @@ class Program:
 
 
 class Launcher:
-    """Started programs; a context, so that none of them outlives it. Signals are taken while it is open."""
+    """Started programs; a context, so that none of them outlives it. Signals are taken while it is open.
 
-    def __init__(self, write: Write) -> None:
-        self._write = write
+    `shows_lines`: what the programs say is shown with their names in front; else it goes where this process's own output goes,
+    untouched, as a collector of JSON lines needs it.
+    """
+
+    def __init__(self, write: Write, *, shows_lines: bool = True) -> None:
+        self._write, self._shows_lines = write, shows_lines
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._selector = selectors.DefaultSelector()
         self._rests: dict[int, bytes] = {}
@@ -72,8 +76,8 @@ class Launcher:
             program.command,
             env={**os.environ, **program.environment, "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE if first_line else subprocess.STDOUT,
+            stdout=subprocess.PIPE if self._shows_lines else None,
+            stderr=None if not self._shows_lines else subprocess.PIPE if first_line else subprocess.STDOUT,
             # Its own group, so that Ctrl-C reaches it once, from us, and what it leaves can be ended by group.
             start_new_session=True,
             preexec_fn=_end_with_parent(),

@@ -6,7 +6,12 @@ by `migrate`; whoever runs an installation may change what they hold, and what i
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db.models import Q
 
 from sessions_app.lifecycle import Command
 from sessions_app.models import ApiToken, OwnerLimit, Webhook, WhatsAppSession
@@ -83,3 +88,18 @@ def make_groups(**_signal: Any) -> None:
         group, made = Group.objects.get_or_create(name=name)
         if made:
             group.permissions.set({permission for rows in held for permission in rows})
+
+
+def make_first_administrator(**_signal: Any) -> None:
+    """The one of OXY_ADMIN_PASSWORD, after a `migrate`, where there is none yet: for whoever cannot type commands on the server."""
+    from django.contrib.auth.models import User
+    from django.contrib.auth.password_validation import validate_password
+
+    password = settings.OXY_ADMIN_PASSWORD
+    if not password or User.objects.filter(Q(is_superuser=True) | Q(username="admin")).exists():
+        return
+    try:
+        validate_password(password)
+    except ValidationError as error:
+        sys.exit(f"oxy: OXY_ADMIN_PASSWORD cannot be used: {' '.join(error.messages)}")
+    User.objects.create_superuser("admin", password=password)

@@ -21,6 +21,9 @@ for name in (
     "OXY_LANGUAGE",
     "OXY_WORKERS",
     "OXY_SIMULATOR_CONTROL",
+    "OXY_ADMIN_PASSWORD",
+    "RAILWAY_PUBLIC_DOMAIN",
+    "RENDER_EXTERNAL_HOSTNAME",
 ):
     os.environ.pop(name, None)
 os.environ["SECRET_KEY"] = "tests-only"

@@ -44,7 +44,7 @@ class Stack:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._database = _new_database(folder)
+        self._database = new_database(folder)
         self.password = ""
 
     @property
@@ -159,7 +159,7 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def _new_database(folder: Path) -> str:
+def new_database(folder: Path) -> str:
     """An empty database of the kind that this run is about."""
     url = os.environ.get("OXY_TEST_DATABASE_URL")
     if not url:

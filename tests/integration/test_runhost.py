@@ -13,11 +13,13 @@ from django.core.management import call_command
 from django.db import OperationalError, connection
 
 from sessions_app.broadcast import ALL_SESSIONS
+from sessions_app.hosting import neighbours
 from sessions_app.management.commands import runhost
 from sessions_app.models import Host
 from sessions_app.vault import crypto_check
 from tests import processes
 from tests.integration.test_channel_layer import join, layer, next_message
+from tests.rows import make_host
 
 __all__ = ["layer"]
 
@@ -95,3 +97,24 @@ async def test_the_real_host_registers_tells_the_pages_and_leaves(layer: object,
     finally:
         process.kill()
         process.communicate()
+
+
+def beating() -> str | int | None:
+    with pytest.raises(SystemExit) as raised:
+        call_command("runhost", "--beating")
+    return raised.value.code
+
+
+def test_a_containers_health_check_asks_for_a_host_of_this_machine() -> None:
+    make_host(name="elsewhere", machine="another")
+    assert beating() == "oxy: No worker on this machine is beating."
+    make_host(name="here", machine=neighbours.machine())
+    assert beating() is None
+
+
+def test_a_health_check_without_a_database_fails_with_a_sentence() -> None:
+    def fail(*_: object) -> None:
+        raise OperationalError("password=hidden")
+
+    with connection.execute_wrapper(fail):
+        assert beating() == "oxy: The database cannot be reached (OperationalError)."

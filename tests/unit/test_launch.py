@@ -91,6 +91,19 @@ def test_a_program_that_does_not_end_is_killed_with_what_it_started(
     assert psutil.wait_procs(children, PATIENCE)[1] == []
 
 
+def test_lines_that_are_not_shown_go_untouched_where_the_launchers_own_go() -> None:
+    """For `serve`: what collects lines of JSON wants no names in front."""
+    text = LAUNCHER.replace("(sys.stdout.write)", "(sys.stderr.write, shows_lines=False)")
+    with subprocess.Popen(
+        [sys.executable, "-u", "-c", text], cwd=processes.ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        assert [process.stdout.readline() for _ in range(2)] == ["running\n"] * 2
+        process.terminate()
+        assert process.stdout.read() == "ending\n" * 2
+        assert process.wait(PATIENCE) == 0
+
+
 def test_the_first_line_is_given_and_the_rest_is_shown(launcher: launch.Launcher, screen: Screen) -> None:
     line = launcher.start(program("simulator", "print('secret')\n" + POLITE), first_line=True)
 

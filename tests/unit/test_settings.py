@@ -39,3 +39,16 @@ def test_a_setting_that_cannot_be_used_is_refused_with_a_sentence(over: dict[str
 
 def test_settings_that_are_empty_are_taken_as_not_set() -> None:
     assert read_settings(DATABASE_URL="", PORT="", REDIS_URL="").returncode == 0
+
+
+def test_the_name_that_a_platform_gives_is_a_host_where_none_is_set() -> None:
+    given = {"RAILWAY_PUBLIC_DOMAIN": "oxy.up.railway.app", "RENDER_EXTERNAL_HOSTNAME": "oxy.onrender.com"}
+
+    assert hosts(**given)[:2] == list(given.values())
+    assert hosts(**given, ALLOWED_HOSTS="oxy.example") == ["oxy.example"]
+
+
+def hosts(**over: str) -> list[str]:
+    command = [sys.executable, "-c", "import oxy.settings; print(*oxy.settings.ALLOWED_HOSTS)"]
+    done = subprocess.run(command, env={**os.environ, **over}, cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.split()

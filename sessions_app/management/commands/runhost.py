@@ -6,11 +6,12 @@ import sys
 import time
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandParser
 from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils.translation import gettext as _
 
+from sessions_app.models import Host
 from sessions_app.vault import crypto_check
 
 #: Seconds: how long the database may take to come up, and the pause between two tries.
@@ -22,7 +23,14 @@ class Command(BaseCommand):
     # They would open the database before it can be waited for.
     requires_system_checks = ()
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--beating", action="store_true", help="only tell, by the exit status, whether a host of this machine beats"
+        )
+
+    def handle(self, *args: Any, beating: bool, **options: Any) -> None:
+        if beating:
+            sys.exit(self.why_not_beating())
         self.wait_for_database()
         self.check_migrations()
         crypto_check.verify_or_exit()
@@ -32,6 +40,16 @@ class Command(BaseCommand):
 
         tasks.make_schedules()
         sys.exit(HostingCluster().run())
+
+    def why_not_beating(self) -> str | None:
+        """For a container's health check; None where all is well, else a sentence."""
+        from sessions_app.hosting import neighbours
+
+        try:
+            beats = Host.objects.alive(machine=neighbours.machine()).exists()
+        except Error as error:
+            return f"oxy: The database cannot be reached ({type(error).__name__})."
+        return None if beats else "oxy: No worker on this machine is beating."
 
     def wait_for_database(self) -> None:
         deadline = time.monotonic() + DATABASE_PATIENCE
