@@ -127,3 +127,14 @@ def test_the_blueprint_starts_web_and_worker_on_a_disk() -> None:
 
 def name_is_known(name: str) -> bool:
     return f'"{name}"' in (ROOT / "oxy" / "settings.py").read_text()
+
+
+def test_railways_file_and_the_documented_steps_agree() -> None:
+    """The file stops being read on 2026-12-01: what it says must be in the document, too."""
+    deploy, text = json.loads((ROOT / "railway.json").read_text())["deploy"], (ROOT / "docs/deploy.md").read_text()
+
+    assert deploy["drainingSeconds"] > 2 * NEEDED
+    assert f"RAILWAY_DEPLOYMENT_DRAINING_SECONDS={deploy['drainingSeconds']}" in text
+    for command in [*deploy["preDeployCommand"], "python manage.py serve", "python manage.py runhost"]:
+        assert command in text
+        assert exists(shlex.split(command))

@@ -71,12 +71,12 @@ class Stack:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def start(self, name: str, command: list[str] | None = None) -> subprocess.Popen[bytes]:
+    def start(self, name: str, command: list[str] | None = None, **over: str) -> subprocess.Popen[bytes]:
         log = (self.folder / f"{name}.log").open("ab")
         process = self._processes[name] = subprocess.Popen(
             command or self._command(name),
             cwd=ROOT,
-            env=self.environment,
+            env={**self.environment, **over},
             stdout=log,
             stderr=log,
             start_new_session=True,
