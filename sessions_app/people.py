@@ -30,6 +30,8 @@ SEE_WEBHOOKS, CHANGE_WEBHOOKS = "sessions_app.view_webhook", "sessions_app.chang
 ADD_WEBHOOKS, DELETE_WEBHOOKS = "sessions_app.add_webhook", "sessions_app.delete_webhook"
 SEE_TOKENS, ADD_TOKENS = "sessions_app.view_apitoken", "sessions_app.add_apitoken"
 REVOKE_TOKENS = "sessions_app.change_apitoken"
+#: To see how the installation is: of the rights to look, one that administrators alone hold.
+EXAMINE = "sessions_app.view_vaultcheck"
 
 VIEWER, OPERATOR, ADMINISTRATOR = "viewer", "operator", "administrator"
 
@@ -50,6 +52,11 @@ def owners_of(user: Any) -> list[str] | None:
         return None
     limit = OwnerLimit.objects.filter(user=user).first()
     return limit.names if limit else None
+
+
+def may_examine(user: Any) -> bool:
+    """Whether this person may see how the installation is; the doctor names sessions of every owner."""
+    return bool(user.has_perm(EXAMINE)) and owners_of(user) is None
 
 
 def visible_to(user: Any) -> SessionQuerySet:

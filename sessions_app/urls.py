@@ -6,7 +6,7 @@ from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
-from sessions_app import pairing_views, session_views, token_views, views, webhook_views
+from sessions_app import installation_views, pairing_views, session_views, token_views, views, webhook_views
 
 urlpatterns = [
     path("", views.session_list, name="oxy-sessions"),
@@ -37,6 +37,8 @@ urlpatterns = [
     path("webhooks/<uuid:code>/change", webhook_views.change_webhook, name="oxy-change-webhook"),
     path("webhooks/<uuid:code>/<slug:verb>", webhook_views.command_webhook, name="oxy-webhook-command"),
     path("webhooks/<uuid:code>/deliveries/<uuid:delivery>/again", webhook_views.send_again, name="oxy-send-again"),
+    path("installation/", installation_views.installation, name="oxy-installation"),
+    path("installation/slow", installation_views.slow_findings, name="oxy-installation-slow"),
     path("tokens/", token_views.token_list, name="oxy-tokens"),
     path("tokens/new", token_views.new_token, name="oxy-new-token"),
     path("tokens/<int:pk>/revoke", token_views.revoke_token, name="oxy-revoke-token"),

@@ -116,7 +116,7 @@ def say(group: str) -> None:
 
 
 def keys() -> Finding:
-    """Whether every stored value is under a key that is there, and what is left under older ones."""
+    """Whether every stored value is under a key that is there and opens it, and what is left under older ones."""
     known, counts = crypto.key_ids(), rotation.census()
     unknown = sorted((set(counts) | set(VaultCheck.objects.values_list("key_id", flat=True))) - set(known))
     if unknown:
@@ -125,6 +125,12 @@ def keys() -> Finding:
             _("%(count)d values were encrypted with keys that are not here (%(ids)s).")
             % {"count": sum(counts[key_id] for key_id in unknown), "ids": ", ".join(unknown)},
             _("Add those keys to OXY_ENCRYPTION_KEYS. Without them the values cannot be read by anybody."),
+        )
+    if broken := rotation.open_some():
+        return failure(
+            "keys",
+            _("These values are damaged, or were moved, and cannot be opened: %(names)s.") % {"names": _some(broken)},
+            _("Restore them from a copy of the database, or link the session again."),
         )
     older = sum(count for key_id, count in counts.items() if key_id != known[0])
     if older:

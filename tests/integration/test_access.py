@@ -71,6 +71,8 @@ PAGES: dict[str, Page] = {
     "oxy-change-webhook": Page(people.CHANGE_WEBHOOKS, POST, ("webhook",), {"url": "https://93.184.216.34/other"}),
     "oxy-webhook-command": Page(people.CHANGE_WEBHOOKS, POST, ("webhook", "rotate")),
     "oxy-send-again": Page(people.CHANGE_WEBHOOKS, POST, ("webhook", "delivery")),
+    "oxy-installation": Page(people.EXAMINE),
+    "oxy-installation-slow": Page(people.EXAMINE),
     "oxy-tokens": Page(people.SEE_TOKENS),
     "oxy-new-token": Page(people.ADD_TOKENS, POST, form={"name": "bot", "scopes": "read"}),
     "oxy-revoke-token": Page(people.REVOKE_TOKENS, POST, ("token",)),

@@ -159,6 +159,16 @@ def test_values_under_older_and_unknown_keys_are_told_apart(settings: Any) -> No
     assert installation.keys().level is Level.FAILURE
 
 
+@pytest.mark.usefixtures("well")
+def test_a_value_that_was_moved_or_damaged_is_a_failure_and_named() -> None:
+    session = WhatsAppSession.objects.get()
+    AuthBlob.objects.create(session=session, data_key="here", data_value=crypto.seal(b"v", session.session_id, "there"))
+
+    found = installation.keys()
+
+    assert (found.level, "fine here" in found.saw) == (Level.FAILURE, True)
+
+
 def test_a_session_path_that_cannot_be_written_is_a_warning_and_a_full_disk_a_failure(
     settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
