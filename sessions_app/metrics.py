@@ -1,7 +1,8 @@
 """`/metrics` for Prometheus: everything is read from the database at the moment of the scrape.
 
 So the numbers are right whichever process answers, and every process answers the same. Names and meanings are in `FAMILIES`; they
-are documented in docs/operate.md, and what dashboards and alert rules use (deploy/). A session is never a label: there are thousands.
+are documented in docs/operate.md, and what the dashboard and the alert rules use (docs/monitoring/). A session is never a label:
+there are thousands.
 """
 
 from __future__ import annotations

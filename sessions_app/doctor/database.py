@@ -154,7 +154,8 @@ def _size_of(size: TableSize) -> str:
 
 def _tables() -> Iterator[tuple[str, str]]:
     for app in ("sessions_app", "django_q"):
-        for model in apps.get_app_config(app).get_models(include_auto_created=True):
+        models = apps.get_app_config(app).get_models(include_auto_created=True)
+        for model in (each for each in models if not each._meta.proxy):
             yield model._meta.db_table, str(model._meta.verbose_name)
 
 

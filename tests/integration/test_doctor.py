@@ -222,6 +222,7 @@ def test_the_sizes_are_those_of_every_table() -> None:
     make_session(Status.CONNECTED)
     found = {size.name: size for size in database.sizes()}
 
+    assert len(found) == len(database.sizes()), "a table is counted once, however many models show it"
     assert found["sessions_app_whatsappsession"].rows == 1
     assert (found["sessions_app_whatsappsession"].bytes or 0) > 0
     assert "sessions_app_apitoken_sessions" in found
