@@ -129,6 +129,8 @@ OXY_METRICS_TOKEN = env.str("OXY_METRICS_TOKEN", default="")
 OXY_ALERT_EMAILS = env.list("OXY_ALERT_EMAILS", default=[])
 OXY_ALERT_WEBHOOK = env.str("OXY_ALERT_WEBHOOK", default="")
 OXY_ALERT_DOWN_MINUTES = read_number("OXY_ALERT_DOWN_MINUTES", default=10)
+#: Days that an encryption key is to be in use (0: for ever); alerts remind of it before.
+OXY_KEY_DAYS = read_number("OXY_KEY_DAYS", default=365)
 #: Whether webhooks may go to private networks and to this machine itself.
 OXY_WEBHOOK_ALLOW_PRIVATE = env.bool("OXY_WEBHOOK_ALLOW_PRIVATE", default=False)
 OXY_SIMULATOR = env.bool("OXY_SIMULATOR", default=False)

@@ -35,6 +35,8 @@ CALM = timedelta(minutes=5)
 FLAPS, FLAPPING = 5, timedelta(minutes=30)
 #: Backups are made every two minutes, hosts beat every five seconds, and keys are best rotated on the day they are changed.
 BACKUP_OVERDUE, NO_WORKER, OLD_KEY = timedelta(minutes=15), timedelta(minutes=2), timedelta(days=1)
+#: How long before its day an encryption key that is to be changed is told of.
+KEY_NOTICE = timedelta(days=14)
 #: Bytes free on a session path's disk.
 LITTLE_SPACE = 500 * 2**20
 #: What could not be told for so long is not told any more.
@@ -74,6 +76,7 @@ def look(now: datetime) -> Iterator[Trouble]:
         named = {"session": session.session_id, "minutes": BACKUP_OVERDUE.total_seconds() // 60}
         yield Trouble(Alert.Kind.BACKUP_OVERDUE, session.session_id, sentence % named)
     yield from _storage()
+    yield from _key_due(now)
     yield from _old_keys(now)
 
 
@@ -113,6 +116,19 @@ def _storage() -> Iterator[Trouble]:
         else:
             continue
         yield Trouble(Alert.Kind.STORAGE, host.name, sentence % named)
+
+
+def _key_due(now: datetime) -> Iterator[Trouble]:
+    """The key in front has nearly been in use for as long as it is to be."""
+    used = VaultCheck.objects.filter(key_id=crypto.key_ids()[0]).first()
+    if used is None or not settings.OXY_KEY_DAYS:
+        return
+    due = used.created_at + timedelta(days=settings.OXY_KEY_DAYS)
+    if due - KEY_NOTICE <= now:
+        sentence = _(
+            "The encryption key is to be changed by %(day)s: put a new one in front of it, and run rotate_keys."
+        )
+        yield Trouble(Alert.Kind.KEY_DUE, "", sentence % {"day": due.strftime("%Y-%m-%d")})
 
 
 def _old_keys(now: datetime) -> Iterator[Trouble]:

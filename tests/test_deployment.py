@@ -138,3 +138,13 @@ def test_railways_file_and_the_documented_steps_agree() -> None:
     for command in [*deploy["preDeployCommand"], "python manage.py serve", "python manage.py runhost"]:
         assert command in text
         assert exists(shlex.split(command))
+
+
+# --- documents ----------------------------------------------------------------------
+
+
+def test_every_variable_that_is_read_is_documented() -> None:
+    read = set(re.findall(r'"([A-Z][A-Z_]{3,})", default', (ROOT / "oxy" / "settings.py").read_text()))
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    assert len(read) > 25
+    assert {name for name in read if f"`{name}`" not in text} == set()

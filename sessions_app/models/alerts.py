@@ -18,6 +18,7 @@ class Alert(models.Model):
         PHONE_AWAY = "phone-away", _("a session's phone is away")
         BACKUP_OVERDUE = "backup-overdue", _("a session's backup is overdue")
         STORAGE = "storage", _("a disk is nearly full, or cannot be written")
+        KEY_DUE = "key-due", _("the encryption key is to be changed soon")
         OLD_KEY = "old-key", _("values are still encrypted with an older key")
 
     kind = models.CharField(_("kind"), max_length=20, choices=Kind.choices)

@@ -249,6 +249,17 @@ def test_a_key_that_was_put_in_front_and_never_rotated_is_seen() -> None:
     assert kinds(NOON + timedelta(hours=25)) == ["old-key"]
 
 
+def test_a_key_is_reminded_of_before_it_has_been_in_use_for_its_time(settings: Any) -> None:
+    VaultCheck.objects.create(key_id=crypto.key_ids()[0], sealed=b"x", created_at=NOON)
+
+    assert kinds(NOON + timedelta(days=350)) == []
+    assert kinds(NOON + timedelta(days=352)) == ["key-due"]
+    sentence = next(alerts._key_due(NOON + timedelta(days=352))).sentence
+    assert "2027-06-01" in sentence
+    settings.OXY_KEY_DAYS = 0
+    assert kinds(NOON + timedelta(days=999)) == []
+
+
 def test_two_workers_that_look_at_the_same_moment_open_one_alert() -> None:
     trouble = alerts.Trouble(KINDS.DOWN, "shop", "It is down.")
     Alert.objects.create(kind=KINDS.DOWN, subject="shop", sentence="It was down.", began_at=NOON, ended_at=NOON)
