@@ -12,7 +12,7 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 DEPLOY := SECRET_KEY=only-to-check-the-settings-with-7hK2pQ9xW4vT8nB3mZ6sD1fG5jL0 ALLOWED_HOSTS=oxy.example DATABASE_URL= \
 	OXY_ENCRYPTION_KEYS=b25seS10by1jaGVjay10aGUtc2V0dGluZ3Mtd2l0aCE= BEHIND_HTTPS=1 DEBUG=0
 
-.PHONY: help run demo test check messages
+.PHONY: help run demo docs test check messages
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -26,6 +26,9 @@ demo: $(RUN) ## the console with a simulated WhatsApp and a simulated phone
 	@$(PY) -m oxy.local_env
 	@exec $(PY) manage.py demo
 
+docs: $(DEV) ## the documents as a site, in var/site; fails where a link is broken
+	$(PY) -m mkdocs build --strict --config-file docs/site/mkdocs.yml
+
 test: $(DEV) ## every test; integration and acceptance on SQLite and on PostgreSQL; a short chaos run
 	$(PY) -m tests.browser
 	$(PY) -m tests.baileys.install
@@ -38,7 +41,7 @@ test: $(DEV) ## every test; integration and acceptance on SQLite and on PostgreS
 messages: $(DEV) ## take new texts into locale/, keep the translations, compile; lists what is to be translated
 	$(PY) -m tests.messages
 
-check: $(DEV) ## format, lint, types, settings and migrations; then every test
+check: $(DEV) docs ## format, lint, types, settings, migrations and documents; then every test
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(DEPLOY) $(PY) -m mypy
