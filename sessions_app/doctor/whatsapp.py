@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from datetime import timedelta
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from django.utils import timezone
@@ -26,6 +27,8 @@ ADDRESS = "https://web.whatsapp.com/"
 PATIENCE, READ_AT_MOST = 8.0, 2 * 2**20
 #: How the page names the present version of WhatsApp's own client (whatsmeow `update.go`).
 _REVISION = re.compile(rb'"client_revision":(\d+)')
+#: Seconds that its clock may differ from this machine's: it tells whole ones, and a page on its way takes some.
+CLOCK_OFF = 20.0
 #: A complaint that is older says nothing about today.
 RECENT = timedelta(days=1)
 #: The library needs this glibc in spite of its wheel's tag.
@@ -34,10 +37,12 @@ LEAST_GLIBC = (2, 34)
 
 @dataclass(frozen=True)
 class Answer:
-    """WhatsApp answered: after so many milliseconds; `revision` of its own client, where its page said so."""
+    """WhatsApp answered: after so many milliseconds; `revision` of its own client, where its page said so; by how many seconds
+    its clock is ahead of this machine's, where it said what time it is."""
 
     milliseconds: float
     revision: int | None = None
+    ahead: float = 0.0
 
 
 class Silence(Exception):
@@ -52,6 +57,10 @@ def check() -> list[Finding]:
         todo = _("Check this machine's internet connection, its firewall (port 443) and HTTPS_PROXY.")
         return [failure("whatsapp", str(error), todo), library(None)]
     saw = _("web.whatsapp.com answers in %(latency)d ms%(how)s.") % {"latency": answer.milliseconds, "how": _how()}
+    if abs(answer.ahead) >= CLOCK_OFF:
+        saw += " " + _("Its clock and this machine's differ by %(seconds)d s.") % {"seconds": abs(answer.ahead)}
+        todo = _("Set this machine's clock by NTP: codes, retries and links end at the wrong time.")
+        return [warning("whatsapp", saw, todo), library(answer.revision)]
     return [ok("whatsapp", saw), library(answer.revision)]
 
 
@@ -64,16 +73,23 @@ def reach() -> Answer:
         with urllib.request.build_opener().open(request, timeout=PATIENCE) as response:
             took = (time.monotonic() - began) * 1000
             found = _REVISION.search(response.read(READ_AT_MOST))
-            return Answer(took, int(found[1]) if found else None)
-    except urllib.error.HTTPError:
+            return Answer(took, int(found[1]) if found else None, _ahead(response.headers["Date"]))
+    except urllib.error.HTTPError as error:
         # It is there, and has no page for us.
-        return Answer((time.monotonic() - began) * 1000)
+        return Answer((time.monotonic() - began) * 1000, ahead=_ahead(error.headers["Date"]))
     except (OSError, ValueError) as error:
         cause = error.reason if isinstance(error, urllib.error.URLError) else error
         said = cause.strerror if isinstance(cause, OSError) and cause.strerror else type(cause).__name__
         raise Silence(
             _("web.whatsapp.com cannot be reached%(how)s: %(error)s.") % {"how": _how(), "error": said}
         ) from None
+
+
+def _ahead(date: str | None) -> float:
+    try:
+        return parsedate_to_datetime(date).timestamp() - time.time() if date else 0.0
+    except ValueError:
+        return 0.0
 
 
 def _how() -> str:

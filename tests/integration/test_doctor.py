@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from datetime import timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -266,6 +268,22 @@ def test_whatsapp_is_reached_through_the_proxy(sim: Simulator) -> None:
     assert (way.level, way.check) == (Level.OK, "whatsapp")
     assert "through the proxy 127.0.0.1" in way.saw
     assert library.saw.startswith("neonize 0.5.2.")
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_that_differs_from_whatsapps_is_a_warning(monkeypatch: pytest.MonkeyPatch, hours: int) -> None:
+    said = format_datetime(timezone.now() + timedelta(hours=hours))
+    monkeypatch.setattr(whatsapp, "reach", lambda: whatsapp.Answer(20.0, ahead=whatsapp._ahead(said)))
+
+    way, _library = whatsapp.check()
+
+    assert way.level is Level.WARNING
+    assert re.search("differ by 3(600|599) s", way.saw)
+
+
+@pytest.mark.parametrize("said", [None, "", "yesterday"])
+def test_a_clock_that_whatsapp_does_not_tell_is_no_trouble(said: str | None) -> None:
+    assert whatsapp._ahead(said) == 0.0
 
 
 def test_a_proxy_that_is_not_there_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
