@@ -12,6 +12,7 @@ import pwd
 import re
 import shutil
 import site
+import stat
 import subprocess
 import sys
 import tempfile
@@ -110,11 +111,16 @@ class Image:
         """`python` for everybody: the one of a virtual environment may lie where only its owner can look."""
         version = f"python{sys.version_info.major}.{sys.version_info.minor}"
         everybodys = shutil.which(version, path="/usr/local/bin:/usr/bin") if self.user else None
-        if self.user and not everybodys:
-            self.user = None
+        if not (everybodys and all(is_open(Path(folder)) for folder in site.getsitepackages())):
+            self.user = everybodys = None
         python = self.bin / "python"
         python.write_text(f'#!/bin/sh\nexec {everybodys or sys.executable} "$@"\n')
         python.chmod(0o755)
+
+
+def is_open(folder: Path) -> bool:
+    """Whether everybody may look into it."""
+    return all(path.stat().st_mode & stat.S_IXOTH for path in (folder, *folder.parents))
 
 
 def main() -> None:

@@ -148,3 +148,12 @@ def test_every_variable_that_is_read_is_documented() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text()
     assert len(read) > 25
     assert {name for name in read if f"`{name}`" not in text} == set()
+
+
+def test_every_command_of_the_documents_exists() -> None:
+    texts = [path.read_text() for path in [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]]
+    named = {name for text in texts for name in re.findall(r"manage\.py (\w+)", text)}
+    assert len(named) > 8
+    assert named <= set(get_commands())
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.M))
+    assert {name for text in texts for name in re.findall(r"(?:`|^ +)make (\w+)", text, flags=re.M)} <= targets
