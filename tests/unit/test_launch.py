@@ -93,15 +93,36 @@ def test_a_program_that_does_not_end_is_killed_with_what_it_started(
 
 def test_lines_that_are_not_shown_go_untouched_where_the_launchers_own_go() -> None:
     """For `serve`: what collects lines of JSON wants no names in front."""
-    text = LAUNCHER.replace("(sys.stdout.write)", "(sys.stderr.write, shows_lines=False)")
-    with subprocess.Popen(
-        [sys.executable, "-u", "-c", text], cwd=processes.ROOT, stdout=subprocess.PIPE, text=True
-    ) as process:
+    text = UNSHOWN.format(polite=POLITE)
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-c", text],
+        cwd=processes.ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        alarm = threading.Timer(PATIENCE, process.kill)
+        alarm.start()
         assert process.stdout
-        assert [process.stdout.readline() for _ in range(2)] == ["running\n"] * 2
+        first = process.stdout.readline()
         process.terminate()
-        assert process.stdout.read() == "ending\n" * 2
-        assert process.wait(PATIENCE) == 0
+        rest, said = process.communicate()
+        alarm.cancel()
+
+    assert (first, rest, said, process.returncode) == ("running\n", "ending\n", "", 0)
+
+
+UNSHOWN = """
+import sys
+from sessions_app import launch
+with launch.Launcher(sys.stderr.write, shows_lines=False) as launcher:
+    launcher.start(launch.Program("web", [sys.executable, "-c", {polite!r}]))
+    try:
+        launcher.wait()
+    except launch.Ended:
+        sys.exit(launcher.end())
+"""
 
 
 def test_the_first_line_is_given_and_the_rest_is_shown(launcher: launch.Launcher, screen: Screen) -> None:
