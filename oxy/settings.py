@@ -230,6 +230,8 @@ WHITENOISE_USE_FINDERS = not any(STATIC_ROOT.glob("*"))
 
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 BEHIND_HTTPS = env.bool("BEHIND_HTTPS", default=bool({"RAILWAY_ENVIRONMENT", "RENDER"} & set(env.ENVIRON)))
+#: How many proxies of ours stand before the web process, each of which adds to X-Forwarded-For: who is throttled at signing in.
+OXY_TRUSTED_PROXIES = read_number("OXY_TRUSTED_PROXIES", default=1 if BEHIND_HTTPS else 0)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = BEHIND_HTTPS
 SECURE_SSL_REDIRECT = False  # the platform's edge redirects; its health check speaks plain HTTP
 SECURE_HSTS_SECONDS = 31_536_000 if BEHIND_HTTPS else 0

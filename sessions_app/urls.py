@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
 from sessions_app import installation_views, pairing_views, session_views, token_views, views, webhook_views
+from sessions_app.sign_in import SignInForm
+
+admin.site.login_form = SignInForm
 
 urlpatterns = [
     path("", views.session_list, name="oxy-sessions"),
     path(
         "login/",
-        LoginView.as_view(template_name="oxy/login.html", authentication_form=AdminAuthenticationForm),
+        LoginView.as_view(template_name="oxy/login.html", authentication_form=SignInForm),
         name="oxy-login",
     ),
     path("logout/", LogoutView.as_view(), name="oxy-logout"),

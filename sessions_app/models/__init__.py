@@ -6,7 +6,7 @@ and programs use (`request()`, `send()`) are methods of the session; each writes
 
 from __future__ import annotations
 
-from sessions_app.models.access import OwnerLimit, PairingLink
+from sessions_app.models.access import OwnerLimit, PairingLink, SignInFailures
 from sessions_app.models.alerts import Alert
 from sessions_app.models.files import FILE_KINDS, DraftFile, MessageFile, ReceivedFile
 from sessions_app.models.foreign import ForeignFile, ForeignState
@@ -70,6 +70,7 @@ __all__ = [
     "Scope",
     "SessionCommand",
     "SessionEvent",
+    "SignInFailures",
     "VaultCheck",
     "Webhook",
     "WebhookDelivery",

@@ -1,4 +1,4 @@
-"""Who may see what beyond Django's permissions: people of certain owners, and pairing links for people with no account."""
+"""Who may come in and see what, beyond Django's accounts: limits to owners, links for people with no account, and sign-ins that failed."""
 
 from __future__ import annotations
 
@@ -91,6 +91,19 @@ class PairingLink(models.Model):
     def actor(self) -> str:
         """How the timeline names whoever uses it."""
         return f"pairing link of {self.created_by}"
+
+
+class SignInFailures(models.Model):
+    """How often signing in has failed lately for one person, one address, or one name (sign_in.py). Names neither of them."""
+
+    #: A keyed digest of what is counted.
+    key = models.CharField(max_length=64, unique=True)
+    count = models.PositiveIntegerField(default=0)
+    last_at = models.DateTimeField(db_index=True)
+    wait_until = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"{self.count} failures"
 
 
 def _digest(token: str) -> str:
