@@ -79,6 +79,8 @@ STANDARD_LIBRARY_ONLY = {
 #: What people and programs see calls model verbs; what hosts do is none of its business.
 FACES = (
     "admin",
+    "admin_people",
+    "admin_rows",
     "api",
     "charts",
     "consumers",
@@ -87,6 +89,7 @@ FACES = (
     "panels",
     "people",
     "routing",
+    "sign_in",
     "templatetags",
     "urls",
     "views",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from django.contrib import admin
@@ -13,13 +14,17 @@ from django.test import Client
 from django.utils import timezone
 
 from sessions_app import lifecycle, words
-from sessions_app.admin import VERBS, MachineAdmin
+from sessions_app.admin import VERBS
+from sessions_app.admin_rows import MachineAdmin
 from sessions_app.lifecycle import Command, Status
 from sessions_app.models import (
+    Alert,
     AuthBlob,
     Backup,
     Host,
     Message,
+    OwnerLimit,
+    PairingLink,
     PairingRound,
     SessionCommand,
     SessionEvent,
@@ -30,7 +35,7 @@ from tests.rows import QR_TEXT, SECRET, make_host, make_round, make_session, mak
 pytestmark = pytest.mark.django_db
 
 LIST = "/admin/sessions_app/whatsappsession/"
-MACHINE_ROWS = [Host, AuthBlob, SessionEvent, SessionCommand, PairingRound, Backup, Message]
+MACHINE_ROWS = [Alert, PairingLink, Host, AuthBlob, SessionEvent, SessionCommand, PairingRound, Backup, Message]
 
 
 @pytest.fixture
@@ -60,6 +65,10 @@ def full_session() -> WhatsAppSession:
     session.blobs.create(data_key="pre-key-1", data_value=SECRET.encode() * 100)
     session.record("status", status="WAITING", reason="connection-cut")
     session.request(Command.STOP, by="rui")
+    PairingLink.issue(session, by="rui")
+    Alert.objects.create(
+        kind=Alert.Kind.DOWN, subject=session.session_id, sentence="It is down.", began_at=timezone.now()
+    )
     Backup.objects.create(session=session, keys=1, bytes=2, duration_ms=3)
     Message.objects.create(session=session, direction="in", chat="551@s.whatsapp.net", text="oi", status="received")
     return session
@@ -228,13 +237,77 @@ def test_a_session_is_never_deleted_as_a_row(staff: Client) -> None:
     assert session.deleting
 
 
-def test_an_action_asks_each_session_and_tells_which_refused(staff: Client) -> None:
-    running, stopped = make_session(Status.CONNECTED, name="A"), make_session(Status.STOPPED, name="B")
-    response = staff.post(LIST, {"action": "stop", "_selected_action": [running.pk, stopped.pk]}, follow=True)
-    html = response.content.decode()
-    assert "A: “Stop” was asked for." in html
-    assert "B: “Stop” is not possible" in html
-    assert [c.session_id for c in SessionCommand.objects.all()] == [running.pk]
+def test_an_action_asks_all_that_are_ticked_and_tells_how_many_refused(
+    staff: Client, django_assert_max_num_queries: Any
+) -> None:
+    running = [make_session(Status.CONNECTED, name=f"A {n}") for n in range(30)]
+    stopped = make_session(Status.STOPPED, name="B")
+    chosen = {"action": "stop", "_selected_action": [session.pk for session in (*running, stopped)]}
+    with django_assert_max_num_queries(25):
+        staff.post(LIST, chosen)
+    html = page(staff, LIST)
+    assert "“Stop” was asked of 30 sessions. It is not possible for 1: 1 × Stopped." in html
+    assert {c.session_id for c in SessionCommand.objects.all()} == {session.pk for session in running}
+    assert set(LogEntry.objects.values_list("object_id", flat=True)) == {str(session.pk) for session in running}
+
+
+# --- who did what, and who may ----------------------------------------------------
+
+
+def test_the_history_of_a_session_names_everybody_and_what_they_did(staff: Client) -> None:
+    session = make_session(Status.CONNECTED)
+    session.request(Command.STOP, by="rui")
+    session.record("status", status="WAITING", reason="connection-cut", actor="whatsapp")
+    staff.post(change_page(session), {"name": "Bakery", "owner": "Ana"})
+    response = staff.get(f"{LIST}{session.pk}/history/", follow=True)
+    rows = re.findall(r'<tr><th class="field-at.*?</tr>', response.content.decode(), re.S)
+    said = [" ".join(re.sub(r"<[^>]*>", " ", row).split()) for row in rows]
+    for row, what in zip(
+        said, ("Changed - ana", "Waiting The connection to WhatsApp was cut. WhatsApp", "Asked to stop"), strict=True
+    ):
+        assert what in row
+
+
+def test_what_was_done_in_admin_is_listed_with_whoever_did_it(staff: Client) -> None:
+    session = make_session(Status.CONNECTED)
+    staff.post(f"{LIST}{session.pk}/ask/stop/")
+    html = page(staff, "/admin/admin/logentry/")
+    assert ">ana<" in html and ">Stop<" in html
+
+
+def test_a_person_is_limited_to_owners_on_their_own_page(staff: Client) -> None:
+    bob = User.objects.create_user("bob", is_staff=True)
+    at = f"/admin/auth/user/{bob.pk}/change/"
+    html = page(staff, at)
+    form = dict(re.findall(r'<input type="(?:hidden|text)" name="([\w-]+)" value="([^"]*)"', html))
+    staff.post(at, {**form, "is_staff": "on", "is_active": "on", "owner_limit-0-owners": "Ana\nRui"})
+    assert OwnerLimit.objects.get(user=bob).names == ["Ana", "Rui"]
+
+
+def test_whoever_is_limited_to_owners_cannot_lift_the_limit(client: Client) -> None:
+    vera = User.objects.create_user("vera", is_staff=True)
+    vera.user_permissions.set(Permission.objects.filter(content_type__app_label__in=["auth", "sessions_app"]))
+    OwnerLimit.objects.create(user=vera, owners="Ana")
+    client.force_login(vera)
+    assert 'name="_save"' not in page(client, f"/admin/auth/user/{vera.pk}/change/")
+    assert (
+        client.post(f"/admin/auth/user/{vera.pk}/change/", {"username": "vera", "is_superuser": "on"}).status_code
+        == 403
+    )
+    assert client.get("/admin/auth/user/add/").status_code == 403
+
+
+def test_alerts_of_the_installation_are_for_those_who_see_all_of_it(client: Client) -> None:
+    vera = User.objects.create_user("vera", is_staff=True)
+    vera.user_permissions.add(Permission.objects.get(codename="view_alert"))
+    OwnerLimit.objects.create(user=vera, owners="Ana")
+    mine, other = make_session(owner="Ana"), make_session(owner="Rui")
+    for subject in (mine.session_id, other.session_id, "worker-1"):
+        Alert.objects.create(kind=Alert.Kind.DOWN, subject=subject, sentence=f"{subject}.", began_at=timezone.now())
+    client.force_login(vera)
+    html = page(client, "/admin/sessions_app/alert/")
+    assert f"{mine.session_id}." in html
+    assert f"{other.session_id}." not in html and "worker-1." not in html
 
 
 @pytest.mark.parametrize(("action", "verb"), [("log_out", "logout"), ("erase", "delete")])
