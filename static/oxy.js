@@ -1,24 +1,11 @@
-// The live feed of a page: says when it is down, brings it back, and writes times in the reader's own way.
+// The live feed of a page: says when it is down, and brings it back.
+import { showTimes } from "./times.js";
+
 const SILENCE = 40000; // the server speaks at least every 15 s
-const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60]];
-const lang = document.documentElement.lang || "en";
-const ago = new Intl.RelativeTimeFormat(lang, { numeric: "auto" });
-const full = new Intl.DateTimeFormat(lang, { dateStyle: "medium", timeStyle: "medium" });
 let heard = Date.now();
 
 const byId = (id) => document.getElementById(id);
 const feed = () => byId("feed");
-
-function showTimes() {
-  for (const time of document.querySelectorAll("time[datetime]")) {
-    const moment = new Date(time.dateTime);
-    const seconds = (moment - Date.now()) / 1000;
-    const [unit, size] = UNITS.find((step) => Math.abs(seconds) >= step[1]) || ["second", 1];
-    const text = ago.format(Math.trunc(seconds / size), unit);
-    if (time.textContent !== text) time.textContent = text;
-    time.title = full.format(moment);
-  }
-}
 
 function announce() {
   const [status, place] = [byId("status"), byId("announce")];
@@ -73,7 +60,5 @@ window.addEventListener("online", () => renew());
 
 setInterval(() => {
   if (Date.now() - heard > SILENCE) renew();
-  showTimes();
 }, 5000);
-showTimes();
 announce();
