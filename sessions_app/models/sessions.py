@@ -239,7 +239,7 @@ class WhatsAppSession(models.Model):
             if not moved:
                 return False
             if new != self.status or reason.value != self.reason:
-                self.record("status", status=new.value, reason=reason.value, actor=actor)
+                self.record("status", status=new.value, reason=reason.value, actor=actor, **self._library(new))
                 self._tell_programs()
         for name, value in fields.items():
             setattr(self, name, value)
@@ -250,6 +250,11 @@ class WhatsAppSession(models.Model):
         if new in (Status.WAITING, Status.CONNECTING):
             return {"lost_at": timezone.now()} if self.status == Status.CONNECTED and not self.lost_at else {}
         return {} if new == Status.CONNECTED else {"lost_at": None}
+
+    def _library(self, new: Status) -> dict[str, str]:
+        """With which version of the library a connection was made, for the timeline."""
+        host = self.lease_host if new == Status.CONNECTED and self.lease_host_id else None
+        return {"library": host.library} if host and host.library else {}
 
     def _tell_programs(self) -> None:
         """Write the session, as the transaction leaves it, to the event log."""

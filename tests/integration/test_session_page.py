@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 
 from sessions_app import numbers, webhooks
-from sessions_app.lifecycle import Status
+from sessions_app.lifecycle import Event, Status
 from sessions_app.models import Message
 from tests.pages import button_names, page, session_page, tag, text
 from tests.rows import make_host, make_session, make_staff
@@ -205,3 +205,11 @@ def test_how_long_it_was_away_is_in_the_timeline(staff: Client) -> None:
     session = make_session()
     session.record("recovery", seconds=2.87)
     assert re.search(r"Connected again.*seconds\W+2\.87", text(session_page(staff, session)), re.DOTALL)
+
+
+def test_the_timeline_says_where_and_with_which_library_a_connection_was_made(staff: Client) -> None:
+    host = make_host(name="worker-7", library="neonize 0.5.2")
+    session = make_session(Status.CONNECTING, lease_host=host, lease_epoch=3)
+    session.apply(Event.CONNECTED, epoch=3, actor="whatsapp")
+    shown = text(page(staff, f"/sessions/{session.session_id}/"))
+    assert "library: neonize 0.5.2" in shown and "WhatsApp · worker-7" in shown
