@@ -21,9 +21,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from sessions_app import (  # the last two register themselves
+from sessions_app import (
     admin_people,  # noqa: F401
-    admin_rows,  # noqa: F401
+    admin_rows,
     broadcast,
     panels,
     people,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.contrib.auth.admin import UserAdmin
-from django.contrib.auth.models import User
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group, User
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 else:
     LimitInline, BaseUserAdmin = admin.StackedInline, UserAdmin
 
+#: Django's two boxes to shift names between are closed to screen readers: plain lists are not.
+PLAIN: tuple[str, ...] = ()
+
 
 class OwnerLimitInline(LimitInline):
     model = OwnerLimit
@@ -26,12 +29,15 @@ class OwnerLimitInline(LimitInline):
     verbose_name_plural = _("Sees only the sessions of these owners (superusers see all)")
 
 
-admin.site.unregister(User)
+admin.site.unregister([User, Group])
 
 
 @admin.register(User)
 class PersonAdmin(BaseUserAdmin):
     """Whoever is limited to owners may look at people, and change nobody: they could lift their own limit."""
+
+    filter_horizontal = PLAIN
+    readonly_fields = ("last_login", "date_joined")
 
     def get_inlines(self, request: HttpRequest, obj: Any = None) -> Any:
         return (OwnerLimitInline,) if obj else ()
@@ -44,6 +50,11 @@ class PersonAdmin(BaseUserAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return super().has_delete_permission(request, obj) and _is_unlimited(request)
+
+
+@admin.register(Group)
+class RoleAdmin(GroupAdmin):
+    filter_horizontal = PLAIN
 
 
 def _is_unlimited(request: HttpRequest) -> bool:

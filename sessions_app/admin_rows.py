@@ -17,6 +17,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from sessions_app import people, words
+from sessions_app.admin_filters import EventStatusFilter, KindFilter
 from sessions_app.models import (
     Alert,
     ApiToken,
@@ -149,7 +150,7 @@ class SessionEventAdmin(OfSessionAdmin):
 
     list_display = ("at", "of_session", "what", "cause", "who", "host")
     fields = ("of_session", "at", "what", "status", "cause", "who", "host", "epoch", "detail")
-    list_filter = ("kind", "status")
+    list_filter = (("kind", KindFilter), ("status", EventStatusFilter))
     search_fields = ("actor",)
 
     @admin.display(description=_("what"), ordering="kind")

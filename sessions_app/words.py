@@ -71,6 +71,8 @@ _ASKED: dict[str, Text] = {
 }
 
 _KINDS: dict[str, Text] = {
+    "status": _("Status"),
+    "command": _("Command"),
     "created": _("Made"),
     "changed": _("Changed"),
     "backup": _("Backup"),
@@ -199,7 +201,12 @@ def event_title(event: SessionEvent) -> Text:
         return status_words(event.status).label
     if event.kind == "command":
         return _ASKED.get(str(event.detail.get("command", "")), _("Command"))
-    return _KINDS.get(event.kind, event.kind)
+    return kind_label(event.kind)
+
+
+def kind_label(kind: str) -> Text:
+    """What entries of one kind are about."""
+    return _KINDS.get(kind, kind)
 
 
 def event_sentence(event: SessionEvent) -> str:
