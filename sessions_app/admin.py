@@ -23,7 +23,7 @@ from django.utils.translation import gettext_lazy as _
 
 from sessions_app import (
     admin_people,  # noqa: F401
-    admin_rows,
+    admin_rows,  # noqa: F401
     broadcast,
     panels,
     people,
