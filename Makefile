@@ -12,7 +12,7 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 DEPLOY := SECRET_KEY=only-to-check-the-settings-with-7hK2pQ9xW4vT8nB3mZ6sD1fG5jL0 ALLOWED_HOSTS=oxy.example DATABASE_URL= \
 	OXY_ENCRYPTION_KEYS=b25seS10by1jaGVjay10aGUtc2V0dGluZ3Mtd2l0aCE= BEHIND_HTTPS=1 DEBUG=0
 
-.PHONY: help run demo docs test check messages
+.PHONY: help run demo docs test check messages tour
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -48,6 +48,10 @@ check: $(DEV) docs ## format, lint, types, settings, migrations and documents; t
 	$(DEPLOY) $(PY) manage.py check --deploy --fail-level WARNING
 	$(DEPLOY) $(PY) manage.py makemigrations --check --dry-run sessions_app
 	$(MAKE) test
+
+tour: $(DEV) ## the pictures of docs/tour.md, anew
+	$(PY) -m tests.browser
+	OXY_TOUR=1 $(PY) -m pytest tests/acceptance/test_tour.py -p no:randomly
 
 $(RUN): requirements.txt
 	@test -n "$(PYTHON)" || { echo "Oxy needs Python 3.11 or newer, and found none."; exit 1; }

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 from typing import Any
 
-import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests.acceptance.stack import Stack
 from tests.acceptance.test_first_light import ANA, code_on, new_session, sign_in, status
 
 Keep = Any
-
-PHONE_WIDTH = 320
 
 
 def feed(page: Page, state: str) -> None:
@@ -112,32 +108,3 @@ def test_the_list_says_by_itself_when_the_last_worker_goes(page: Page, stack: St
     keep(page, "no worker")
     stack.start("worker")
     expect(page.get_by_text("No worker is running")).to_have_count(0)
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_page_fits_a_small_screen(browser: Browser, stack: Stack, keep: Keep, scheme: Any) -> None:
-    context = browser.new_context(
-        viewport={"width": PHONE_WIDTH, "height": 720}, color_scheme=scheme, locale="en-US", has_touch=True
-    )
-    page = context.new_page()
-
-    def fits(name: str) -> None:
-        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE_WIDTH, name
-        keep(page, f"{name}, {scheme}")
-
-    page.goto(stack.url)
-    fits("sign in")
-    sign_in(page, stack)
-    fits("no sessions")
-    new_session(page, "Shop-with-a-very-long-name-" * 3)
-    fits("pairing")
-    stack.sim.phone(ANA, name="Ana").scan(code_on(page))
-    status(page, "CONNECTED")
-    fits("connected")
-    page.get_by_role("button", name="Delete").click()
-    expect(page).to_have_url(re.compile("/confirm/delete"))
-    fits("delete")
-    page.goto(stack.url)
-    expect(page.locator("#sessions")).to_be_visible()
-    fits("list")
-    context.close()

@@ -140,6 +140,21 @@ def test_a_person_causes_trouble_and_ends_it(page: Page, simulator: Simulator) -
     expect(page.locator("#active-faults")).to_have_text("Nothing is wrong.")
 
 
+def test_a_person_causes_each_fault_that_there_is(page: Page, simulator: Simulator) -> None:
+    page.get_by_text("Cause trouble").click()
+    for name, fault in CATALOGUE.items():
+        panel = page.locator(f"[data-fault={name}]")
+        expect(panel).to_contain_text(fault.sentence)
+        with page.expect_response(lambda response: "/api/faults/" in response.url) as answer:
+            panel.get_by_role("button").click()
+        assert answer.value.ok, name
+        expect(panel.get_by_role("button")).to_be_enabled()
+    assert set(simulator.faults.active) == {name for name, fault in CATALOGUE.items() if fault.lasts}
+    page.get_by_role("button", name="End all trouble").click()
+    expect(page.locator("#active-faults")).to_have_text("Nothing is wrong.")
+    assert simulator.faults.active == {}
+
+
 def test_the_page_loads_nothing_from_elsewhere() -> None:
     for file in PAGE.iterdir():
         assert "https://" not in file.read_text()
