@@ -253,8 +253,11 @@ class WhatsAppSession(models.Model):
 
     def _library(self, new: Status) -> dict[str, str]:
         """With which version of the library a connection was made, for the timeline."""
-        host = self.lease_host if new == Status.CONNECTED and self.lease_host_id else None
-        return {"library": host.library} if host and host.library else {}
+        if new != Status.CONNECTED:
+            return {}
+        # Read anew: a host learns it from its first engine, after this row was read.
+        library = Host.objects.filter(pk=self.lease_host_id).values_list("library", flat=True).first()
+        return {"library": library} if library else {}
 
     def _tell_programs(self) -> None:
         """Write the session, as the transaction leaves it, to the event log."""

@@ -148,7 +148,7 @@ def test_the_other_pages_have_something_to_show(window: Any, stack: Stack, brows
     list_, session = top(phone), b""
     phone.goto(f"{stack.url}/sessions/connected/")
     session = top(phone)
-    phone.goto(f"{stack.url}/sessions/pairing/")
+    phone.goto(f"{stack.url}/sessions/waiting/")
     keep("small", list_, session, top(phone))
     small.close()
 
