@@ -256,7 +256,7 @@ class WhatsAppSession(models.Model):
         if new != Status.CONNECTED:
             return {}
         # Read anew: a host learns it from its first engine, after this row was read.
-        library = Host.objects.filter(pk=self.lease_host_id).values_list("library", flat=True).first()
+        library = Host.objects.filter(sessions__pk=self.pk).values_list("library", flat=True).first()
         return {"library": library} if library else {}
 
     def _tell_programs(self) -> None:
