@@ -182,7 +182,7 @@ class Show:
         page.goto(path if path.startswith("http") else f"{self._stack.url}{path}")
         settle(page, live=state.live)
         if "/pair/#" in state.path:  # the link's token is handed over, and the page comes anew
-            expect(page.locator("#no-link")).to_have_count(0)
+            expect(page.locator("#panel-outcome")).to_be_visible()
             settle(page)
         if state.done:
             state.done(page)

@@ -20,7 +20,7 @@ from tests.processes import ROOT
 pytestmark = pytest.mark.only_sqlite
 
 FOLDER = ROOT / ("docs/images" if os.environ.get("OXY_TOUR") else "var/screenshots/tour")
-LAPTOP, HANDSET = {"width": 1080, "height": 720}, {"width": 400, "height": 720}
+LAPTOP, HANDSET = {"width": 1120, "height": 720}, {"width": 400, "height": 720}
 LARGEST = 100_000
 
 
