@@ -57,8 +57,6 @@ def window(browser: Browser, stack: Stack) -> Any:
 
 def test_a_person_with_no_manual_links_a_phone_talks_and_sees_any_trouble(window: Any, stack: Stack) -> None:
     console = window.new_page()
-    console.goto(stack.url)
-    keep("sign-in", top(console, 420))
     sign_in(console, stack)
     keep("empty", top(console, 420))
     new_session(console, "Bakery downtown")
