@@ -197,18 +197,11 @@ def _release(stream: WebhookStream, claim: uuid.UUID) -> None:
         held.save(update_fields=["claim", "claimed_until", "next_attempt_at", "failures"])
 
 
-@translation.override(None)
 def attempt(client: outbound.Client, delivery: WebhookDelivery, claim: uuid.UUID) -> bool:
-    """Post one event and write down the answer, in English: who reads it, nobody knows yet. Whether it was taken."""
-    webhook, began = delivery.webhook, time.monotonic()
-    try:
-        body = body_of(delivery.event)
-        answer = client.post(webhook.url, _headers(delivery, body), body)
-        status, said, taken = answer.status, _excerpt(answer), 200 <= answer.status < 300
-    except (outbound.Refused, outbound.Failed) as error:
-        status, said, taken = None, str(error)[:EXCERPT], False
-    except crypto.Unreadable:
-        status, said, taken = None, gettext("No encryption key opens this webhook's secret. Make a new one."), False
+    """Post one event and write down the answer; whether it was taken."""
+    began = time.monotonic()
+    with translation.override(None):  # in English: who will read it, nobody knows yet
+        status, said, taken = _post(client, delivery)
     result = {
         "attempts": delivery.attempts + 1,
         "attempted_at": timezone.now(),
@@ -218,6 +211,18 @@ def attempt(client: outbound.Client, delivery: WebhookDelivery, claim: uuid.UUID
     }
     _note_success(delivery, claim, result) if taken else _note_failure(delivery, claim, result)
     return taken
+
+
+def _post(client: outbound.Client, delivery: WebhookDelivery) -> tuple[int | None, str, bool]:
+    """The answer's status, what to write down of it, and whether it was taken."""
+    try:
+        body = body_of(delivery.event)
+        answer = client.post(delivery.webhook.url, _headers(delivery, body), body)
+    except (outbound.Refused, outbound.Failed) as error:
+        return None, str(error)[:EXCERPT], False
+    except crypto.Unreadable:
+        return None, gettext("No encryption key opens this webhook's secret. Make a new one."), False
+    return answer.status, _excerpt(answer), 200 <= answer.status < 300
 
 
 def _headers(delivery: WebhookDelivery, body: bytes) -> dict[str, str]:

@@ -14,6 +14,7 @@ import time
 from typing import Protocol
 
 from django.db import close_old_connections, connections
+from django.utils import translation
 
 from sessions_app.hosting.away import DATABASE_AWAY
 
@@ -59,6 +60,8 @@ class Lane:
         return self._thread.is_alive()
 
     def _run(self) -> None:
+        # A thread begins in OXY_LANGUAGE; what lanes log and write down is English, and translated where it is shown.
+        translation.deactivate_all()
         try:
             next_tick = time.monotonic() + TICK
             while True:

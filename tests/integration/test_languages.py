@@ -14,22 +14,26 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core import mail
+from django.db import transaction
 from django.template.defaultfilters import filesizeformat
 from django.template.loader import render_to_string
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone, translation
 
-from sessions_app import alerts, words
+from sessions_app import alerts, delivery, words
+from sessions_app.hosting.lanes import Lane
 from sessions_app.lifecycle import Command, Status
 from sessions_app.models import (
     ApiToken,
     Backup,
+    EventName,
     Message,
     OutboxEvent,
     PairingLink,
     Sample,
     SessionCommand,
+    WebhookDelivery,
     WhatsAppSession,
 )
 from sessions_app.reasons import Reason
@@ -292,6 +296,37 @@ def test_alerts_are_told_in_the_installations_language(settings: Any) -> None:
     body = mail.outbox[0].body
     assert "Shop (shop) não está conectada desde 01/06/2026 12:00 UTC. A conexão com o WhatsApp caiu." in body
     assert "Nenhum worker está em execução" in body
+
+
+@pytest.mark.django_db(transaction=True)
+def test_why_a_delivery_failed_is_kept_in_english_and_told_in_the_readers_language(
+    staff: Client, settings: Any
+) -> None:
+    settings.LANGUAGE_CODE, settings.OXY_WEBHOOK_ALLOW_PRIVATE = "pt-br", True
+    session = make_session(session_id="shop")
+    webhook, _secret = make_webhook("http://127.0.0.1:9/oxy", session=session, events=["*"], by="ana")
+    with transaction.atomic():
+        OutboxEvent.write(session, EventName.SESSION_QR, {})
+    settings.OXY_WEBHOOK_ALLOW_PRIVATE = False
+    delivery.deliver(linger=0)
+    assert WebhookDelivery.objects.get().excerpt.startswith("This address leads to a private or local network")
+    assert_portuguese(page(staff, f"/webhooks/{webhook.code}/"), "Este endereço leva a uma rede privada ou local")
+
+
+def test_what_a_hosts_lanes_say_is_english(settings: Any) -> None:
+    settings.LANGUAGE_CODE = "pt-br"
+    said: list[str] = []
+
+    class Runner:
+        lane_key, finished = 1, True
+
+        def work(self) -> None:
+            said.append(translation.gettext("The vault holds keys, but no credentials."))
+
+    lane = Lane("test")
+    lane.wake(Runner())
+    lane.end(10)
+    assert said == ["The vault holds keys, but no credentials."]
 
 
 def test_the_command_line_speaks_english(tmp_path: Path) -> None:
