@@ -51,11 +51,22 @@ def test_a_person_who_reads_portuguese_links_a_phone_and_sees_everything(
     page.get_by_label("Nome", exact=True).fill("Loja do centro")
     page.get_by_role("button", name="Nova sessão").click()
     expect(page.locator("#qr")).to_have_attribute("data-state", "live")
-    code = code_on(page)
     expect(page.locator("#qr-count")).to_have_text(re.compile("código 1 de 6"))
     look(page, keep, "pairing")
+    session = page.url
 
-    stack.sim.phone(ANA, name="Ana").scan(code)
+    page.get_by_role("link", name="Criar um link de pareamento para outra pessoa").click()
+    page.get_by_role("button", name="Criar um link de pareamento").click()
+    link = page.locator("#link").inner_text()
+    look(page, keep, "link")
+    page.goto(link)
+    expect(page.locator("#qr")).to_have_attribute("data-state", "live")
+    expect(page.locator("#outcome")).to_have_text(re.compile("Esperando seu celular"))
+    look(page, keep, "what a customer sees")
+
+    page.goto(session)
+    expect(page.locator("#qr")).to_have_attribute("data-state", "live")
+    stack.sim.phone(ANA, name="Ana").scan(code_on(page))
     expect(page.locator("#status")).to_have_text("Conectada")
     expect(page.locator("#host")).not_to_have_text("–")
     page.get_by_label("Para").fill("+55 11 98765-0002")
@@ -71,9 +82,9 @@ def test_a_person_who_reads_portuguese_links_a_phone_and_sees_everything(
     page.get_by_role("button", name="Excluir").click()
     look(page, keep, "confirm")
     page.goto(f"{stack.url}/admin/sessions_app/whatsappsession/")
-    for width in WIDTHS:
-        page.set_viewport_size({"width": width, "height": 900})
-        keep(page, f"admin {width}")
+    keep(page, "admin, list")
+    page.get_by_role("link", name="Loja do centro").click()
+    keep(page, "admin, session")
 
 
 def test_the_switch_needs_no_script_and_the_live_feed_follows_it(page: Page, stack: Stack, keep: Keep) -> None:
