@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('sessions_app', '0002_words_for_admin'),
+        ('sessions_app', '0004_alert_key_due'),
     ]
 
     operations = [
