@@ -103,6 +103,7 @@ _FACTS: dict[str, Text] = {
     "seconds": _("seconds"),
     "until": _("until"),
     "error": _("what went wrong"),
+    "library": _("library"),
 }
 _FACT_WORDS: dict[str, Text] = {"withdrawn": _("withdrawn"), "revoked": _("taken back")}
 
