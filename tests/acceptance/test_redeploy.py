@@ -38,12 +38,12 @@ class Release:
         except OSError:
             return False
 
-    def call(self, method: str, path: str, body: Any = None, token: str = "") -> Any:
+    def call(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}{path}",
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+            headers={"Content-Type": "application/json", **headers},
         )
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.load(answer)
@@ -58,8 +58,20 @@ class Traffic:
         )
         self.release = release
 
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        return self.release.call(method, path, body, self._token.strip())
+    def call(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
+        return self.release.call(method, path, body, Authorization=f"Bearer {self._token.strip()}", **headers)
+
+    def send(self, text: str) -> None:
+        """As a careful program does: again under the same key, where the connection was cut before there was an answer."""
+        message = {"to": CID, "text": text}
+        while True:
+            try:
+                self.call("POST", "/api/sessions/desk/messages", message, **{"Idempotency-Key": text})
+                return
+            except urllib.error.HTTPError:
+                raise
+            except OSError:
+                continue
 
     def pair(self, name: str, phone: Any) -> str:
         session = self.call("POST", "/api/sessions", {"session_id": name, "name": name})["session_id"]
@@ -87,7 +99,7 @@ def talking(traffic: Traffic, sim: Simulator, cid: Any) -> Iterator[list[str]]:
             if stop.wait(0.2):
                 return
             cid.send_text(ANA, f"in {number}")
-            traffic.call("POST", "/api/sessions/desk/messages", {"to": CID, "text": f"out {number}"})
+            traffic.send(f"out {number}")
             texts.append(str(number))
 
     thread = threading.Thread(target=talk)
