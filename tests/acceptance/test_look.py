@@ -28,6 +28,8 @@ SCREENSHOTS = ROOT / "var" / "screenshots" / "look"
 #: As browsers name the languages that the pages speak.
 LOCALES = ("en-US", "pt-BR")
 LAPTOP, PHONE = 1280, 320
+#: Milliseconds that a page may take on a busy machine.
+PATIENCE = 20_000
 SEEN = ((LAPTOP, "light"), (LAPTOP, "dark"), (PHONE, "light"), (PHONE, "dark"))
 
 
@@ -43,7 +45,7 @@ def fill(**fields: str) -> Callable[[Page], None]:
         for name, value in fields.items():
             page.locator(f"[name={name}]").fill(value)
         page.locator(f"[name={name}]").press("Enter")
-        expect(page.get_by_role("alert").first).not_to_be_empty()
+        expect(page.get_by_role("alert").first).not_to_be_empty(timeout=PATIENCE)
 
     return typed
 
@@ -53,7 +55,7 @@ def sign_in_without_cookies(page: Page) -> None:
     page.locator("[name=username]").fill("ana")
     page.locator("[name=password]").fill("whatever")
     page.locator("[name=password]").press("Enter")
-    expect(page.locator("form")).to_have_count(0)
+    expect(page.locator("form")).to_have_count(0, timeout=PATIENCE)
 
 
 def trouble(page: Page) -> None:
@@ -63,7 +65,7 @@ def trouble(page: Page) -> None:
 def tick_some(page: Page) -> None:
     page.locator("#tick-connected").check()
     page.locator("#many-stop").click()
-    expect(page.locator("#notice .notice")).to_be_visible()
+    expect(page.locator("#notice .notice")).to_be_visible(timeout=PATIENCE)
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,7 @@ class Show:
         context = self._browser.new_context(
             locale=locale, viewport={"width": LAPTOP, "height": 900}, storage_state=self._signed_in.get(who)
         )
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(PATIENCE)
         return context
 
     def _sign_in(self, who: str) -> Any:
@@ -170,7 +172,7 @@ class Show:
         page.locator("[name=username]").fill(name)
         page.locator("[name=password]").fill(password)
         page.locator("[name=password]").press("Enter")
-        expect(page.locator("nav").first).to_be_visible()
+        expect(page.locator("nav").first).to_be_visible(timeout=PATIENCE)
         state = context.storage_state()
         context.close()
         return state
@@ -182,7 +184,7 @@ class Show:
         page.goto(path if path.startswith("http") else f"{self._stack.url}{path}")
         settle(page, live=state.live)
         if "/pair/#" in state.path:  # the link's token is handed over, and the page comes anew
-            expect(page.locator("#panel-outcome")).to_be_visible()
+            expect(page.locator("#panel-outcome")).to_be_visible(timeout=PATIENCE)
             settle(page)
         if state.done:
             state.done(page)
@@ -194,10 +196,12 @@ class Show:
 
 def settle(page: Page, *, live: bool = True) -> None:
     """The live feed is up where the page has one, times are the reader's own, and the phone's page has drawn its phone."""
-    expect(page.locator("#feed:not([data-state=up])" if live else "#feed[data-state=up]")).to_have_count(0)
-    expect(page.locator("time", has_text="UTC")).to_have_count(0)
+    expect(page.locator("#feed:not([data-state=up])" if live else "#feed[data-state=up]")).to_have_count(
+        0, timeout=PATIENCE
+    )
+    expect(page.locator("time", has_text="UTC")).to_have_count(0, timeout=PATIENCE)
     if page.locator("#phone-list").count():
-        expect(page.locator("#phone-title")).not_to_be_empty()
+        expect(page.locator("#phone-title")).not_to_be_empty(timeout=PATIENCE)
     page.wait_for_load_state("load")
 
 

@@ -22,6 +22,8 @@ pytestmark = pytest.mark.only_sqlite
 FOLDER = ROOT / ("docs/images" if os.environ.get("OXY_TOUR") else "var/screenshots/tour")
 LAPTOP, HANDSET = {"width": 1120, "height": 720}, {"width": 400, "height": 720}
 LARGEST = 100_000
+#: Milliseconds that anything may take on a busy machine.
+PATIENCE = 30_000
 
 
 def keep(name: str, *shots: bytes) -> None:
@@ -50,7 +52,7 @@ def top(page: Page, height: int = 0) -> bytes:
 @pytest.fixture
 def window(browser: Browser, stack: Stack) -> Any:
     context = browser.new_context(viewport=LAPTOP, locale="en-US", reduced_motion="reduce")  # type: ignore[arg-type]
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(PATIENCE)
     yield context
     context.close()
 
@@ -76,7 +78,7 @@ def scan(console: Page, stack: Stack) -> Page:
     phone.get_by_label("Phone number, with country code").fill(ANA)
     phone.locator("#new-name").fill("Ana")
     phone.get_by_role("button", name="Add phone").click()
-    expect(phone.locator("#offer")).to_be_visible()
+    expect(phone.locator("#offer")).to_be_visible(timeout=PATIENCE)
     phone.locator("#phone").scroll_into_view_if_needed()
     phone.evaluate("document.getElementById('phone').scrollIntoView()")
     keep("demo", top(console), top(phone))
@@ -90,17 +92,19 @@ def talk(console: Page, phone: Page, stack: Stack) -> None:
     """Bia writes to the bakery, which answers from the console."""
     bia = stack.sim.phone(BIA)
     bia.send_text(ANA, "Good morning! Do you have sourdough today?")
-    expect(console.locator("#messages")).to_contain_text("sourdough")
+    expect(console.locator("#messages")).to_contain_text("sourdough", timeout=PATIENCE)
     console.locator("#send-to").fill("+55 11 98765-0002")
     console.locator("#send-text").fill("Good morning! Yes, fresh at ten.")
     console.locator("#send button").click()
-    bia.wait_for_text("Good morning! Yes, fresh at ten.")
-    expect(console.locator("#messages .message-out .ticks")).to_contain_text(re.compile("delivered|read"))
+    bia.wait_for_text("Good morning! Yes, fresh at ten.", timeout=30)
+    expect(console.locator("#messages .message-out .ticks")).to_contain_text(
+        re.compile("delivered|read"), timeout=PATIENCE
+    )
     console.get_by_role("button", name="Back up now").click()
-    expect(console.locator("#backups")).to_be_visible()
+    expect(console.locator("#backups")).to_be_visible(timeout=PATIENCE)
     keep("session", top(console, 1150))
     phone.get_by_role("button", name="Bia").click()
-    expect(phone.locator("#messages")).to_contain_text("fresh at ten")
+    expect(phone.locator("#messages")).to_contain_text("fresh at ten", timeout=PATIENCE)
     phone.evaluate("document.getElementById('phone').scrollIntoView()")
     keep("phone", top(phone, 1700))
 
@@ -110,7 +114,7 @@ def cause_trouble(console: Page, phone: Page) -> None:
     phone.get_by_text("Cause trouble").click()
     phone.locator("[data-fault=outage]").get_by_label("seconds").fill("0")
     phone.locator("[data-fault=outage]").get_by_role("button").click()
-    status(console, "WAITING")
+    status(console, "WAITING", timeout=60_000)
     phone.locator("#faults").evaluate("(panel) => panel.scrollIntoView()")
     keep("trouble", top(console, 720), top(phone))
     phone.get_by_role("button", name="End all trouble").click()
@@ -153,7 +157,7 @@ def test_the_other_pages_have_something_to_show(window: Any, stack: Stack, brows
 
 def show(page: Page, stack: Stack, path: str, name: str, height: int) -> None:
     page.goto(f"{stack.url}{path}")
-    expect(page.locator("#feed:not([data-state=up])")).to_have_count(0)
+    expect(page.locator("#feed:not([data-state=up])")).to_have_count(0, timeout=PATIENCE)
     keep(name, top(page, height))
 
 
