@@ -58,6 +58,10 @@ def sign_in_without_cookies(page: Page) -> None:
     expect(page.locator("form")).to_have_count(0, timeout=PATIENCE)
 
 
+def findings(page: Page) -> None:
+    expect(page.locator("#check-whatsapp")).to_be_visible(timeout=PATIENCE)
+
+
 def trouble(page: Page) -> None:
     page.locator("summary").click()
 
@@ -121,6 +125,7 @@ STATES = (
     State("webhook, new secret", "/webhooks/{webhook}/", done=press("form[action$=rotate] button")),
     State("tokens", "/tokens/"),
     State("tokens, none", "/tokens/", who="nova"),
+    State("installation", "/installation/", done=findings),
     State("not found", "/sessions/no-such-one/"),
     State("not allowed", "/sessions/connected/export", who="victor"),
     State("admin", "/admin/"),
@@ -153,9 +158,15 @@ class Show:
         assert done.returncode == 0, done.stderr
         self.made = json.loads(done.stdout) | {"control": stack.sim.control_url}
         self._signed_in: dict[str, Any] = {}
+        self._contexts: dict[tuple[str, str], BrowserContext] = {}
 
-    def context(self, who: str, locale: str) -> BrowserContext:
-        """Cookies and language of somebody; each signs in once."""
+    def page(self, who: str, locale: str) -> Page:
+        """A window with the cookies and the language of somebody. Each signs in once; whoever has no account begins anew."""
+        if who == "nobody" or (who, locale) not in self._contexts:
+            self._contexts[who, locale] = self._context(who, locale)
+        return self._contexts[who, locale].new_page()
+
+    def _context(self, who: str, locale: str) -> BrowserContext:
         if who != "nobody" and who not in self._signed_in:
             self._signed_in[who] = self._sign_in(who)
         context = self._browser.new_context(
@@ -223,20 +234,20 @@ def show(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator
 @pytest.fixture
 def look(show: Show) -> Iterator[Callable[..., Page]]:
     """`look(state, locale)` opens a page that fails the test on any error of a script or of the content security policy."""
-    contexts: list[BrowserContext] = []
+    pages: list[Page] = []
     errors: list[str] = []
 
     def opened(state: State, locale: str = LOCALES[0]) -> Page:
-        contexts.append(show.context(state.who, locale))
-        page = contexts[-1].new_page()
+        page = show.page(state.who, locale)
+        pages.append(page)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda line: errors.append(line.text) if "Content Security Policy" in line.text else None)
         show.open(page, state)
         return page
 
     yield opened
-    for context in contexts:
-        context.close()
+    for page in pages:
+        page.close()
     assert errors == []
 
 
