@@ -103,6 +103,9 @@ ENDPOINTS: dict[tuple[str, str], tuple[Scope, Any]] = {
     ("POST", "/api/sessions/{session_id}/messages"): (S, {"to": "5511987650002", "text": "hello"}),
     ("GET", "/api/sessions/{session_id}/messages"): (R, None),
     ("GET", "/api/sessions/{session_id}/messages/{message_id}"): (R, None),
+    ("GET", "/api/sessions/{session_id}/messages/{message_id}/media"): (R, None),
+    ("GET", "/api/sessions/{session_id}/groups"): (R, None),
+    ("GET", "/api/sessions/{session_id}/numbers/{phone}"): (R, None),
     ("POST", "/api/webhooks"): (A, {"url": "https://93.184.216.34/oxy", "session_id": "shop"}),
     ("GET", "/api/webhooks"): (A, None),
     ("GET", "/api/webhooks/{webhook_id}"): (A, None),
@@ -150,6 +153,7 @@ class Rows:
             webhook_id=self.webhook.code,
             delivery_id=self.delivery.code,
             message_id=self.message.code,
+            phone="5511987650002",
         )
         return f"{path}?session_id=shop" if path.endswith(("/restore", "/delete", "/status")) else path
 
