@@ -89,7 +89,7 @@ def test_a_person_who_reads_portuguese_links_a_phone_and_sees_everything(
 
 def test_the_switch_needs_no_script_and_the_live_feed_follows_it(page: Page, stack: Stack, keep: Keep) -> None:
     sign_in(page, stack)
-    page.get_by_role("group", name="Language").get_by_role("button", name="Português").focus()
+    page.get_by_role("form", name="Language").get_by_role("button", name="Português").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Sessões", exact=True)).to_be_visible()
     expect(page.locator("html")).to_have_attribute("lang", "pt-br")
