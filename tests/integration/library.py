@@ -195,3 +195,8 @@ def schema(path: Path) -> list[tuple[str, str]]:
 def buffer(data: bytes) -> dict[str, str]:
     """Bytes as Baileys writes them."""
     return {"type": "Buffer", "data": base64.b64encode(data).decode()}
+
+
+def damaged(sealed: bytes) -> bytes:
+    """A sealed value with one bit turned over: a byte that is only replaced is now and then the same as before."""
+    return sealed[:-1] + bytes([sealed[-1] ^ 1])

@@ -16,6 +16,7 @@ from sessions_app.lifecycle import Status
 from sessions_app.models import AuthBlob, Host, SessionEvent, WhatsAppSession
 from sessions_app.vault import store
 from sessions_app.vault.live_store import LiveStore
+from tests.integration import library
 
 pytest_plugins = ["tests.integration.live_stores"]
 pytestmark = pytest.mark.django_db
@@ -153,7 +154,7 @@ def test_a_vault_that_cannot_be_read_touches_nothing(kept, make_keeper, session)
     kept.close()
     kept.path.unlink()
     blob = AuthBlob.objects.filter(session=session).first()
-    AuthBlob.objects.filter(pk=blob.pk).update(data_value=bytes(blob.data_value)[:-1] + b"\0")
+    AuthBlob.objects.filter(pk=blob.pk).update(data_value=library.damaged(bytes(blob.data_value)))
     count = AuthBlob.objects.count()
 
     with pytest.raises(VaultUnreadable):

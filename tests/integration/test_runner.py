@@ -87,7 +87,7 @@ def test_a_stop_after_a_host_died_does_not_make_the_vault_complete(host, host_di
 
 def test_a_vault_that_could_not_be_read_is_not_complete_once_it_can(host, host_died):
     blob = AuthBlob.objects.filter(session=host_died).first()
-    AuthBlob.objects.filter(pk=blob.pk).update(data_value=bytes(blob.data_value)[:-1] + b"\0")
+    AuthBlob.objects.filter(pk=blob.pk).update(data_value=library.damaged(bytes(blob.data_value)))
     host.claim(host_died).work()
     assert fresh(host_died).status == Status.FAILED
     AuthBlob.objects.filter(pk=blob.pk).update(data_value=blob.data_value)
@@ -356,7 +356,7 @@ def test_a_command_that_was_overtaken_changes_nothing(late, session):
 @pytest.fixture
 def unreadable(session: WhatsAppSession) -> WhatsAppSession:
     blob = AuthBlob.objects.filter(session=session).first()
-    AuthBlob.objects.filter(pk=blob.pk).update(data_value=bytes(blob.data_value)[:-1] + b"\0")
+    AuthBlob.objects.filter(pk=blob.pk).update(data_value=library.damaged(bytes(blob.data_value)))
     WhatsAppSession.objects.update(status=Status.FAILED, desired="stopped")
     return session
 

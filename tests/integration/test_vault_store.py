@@ -262,7 +262,7 @@ def test_a_broken_vault_is_unreadable_and_never_absent(linked_store: LiveStore, 
     blob = AuthBlob.objects.get(session=session, data_key="pre-key-1")
     row = WhatsAppSession.objects.filter(pk=session.pk)
     if damage == "a blob":
-        AuthBlob.objects.filter(pk=blob.pk).update(data_value=bytes(blob.data_value)[:-1] + b"\0")
+        AuthBlob.objects.filter(pk=blob.pk).update(data_value=library.damaged(bytes(blob.data_value)))
     elif damage == "an empty blob":
         AuthBlob.objects.filter(pk=blob.pk).update(data_value=b"")
     elif damage == "no creds":
