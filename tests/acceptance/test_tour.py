@@ -150,7 +150,7 @@ def test_the_other_pages_have_something_to_show(window: Any, stack: Stack, brows
     list_, session = top(phone), b""
     phone.goto(f"{stack.url}/sessions/connected/")
     session = top(phone)
-    phone.goto(f"{stack.url}/sessions/waiting/")
+    phone.goto(f"{stack.url}/sessions/replaced/")
     keep("small", list_, session, top(phone))
     small.close()
 
