@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import logging
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,26 +14,11 @@ from django.utils import timezone
 
 from sessions_app.api import waiting
 from sessions_app.models import WhatsAppSession
-from simulator import Simulator
 from tests.api import ApiClient
-from tests.protocol.hosts import RunningHost, eventually, running_host
+from tests.protocol.hosts import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ANA, BIA = "5511987650001", "5511987650002"
-
-
-@pytest.fixture
-def sim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
-    with Simulator(state_dir=tmp_path / "simulator") as running:
-        for name, value in running.environment.items():
-            monkeypatch.setenv(name, value)
-        yield running
-
-
-@pytest.fixture
-def host(sim: Simulator, tmp_path: Path) -> Iterator[RunningHost]:
-    with running_host(tmp_path / "stores") as running:
-        yield running
 
 
 @pytest.fixture

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from sessions_app.api import whatsapp
@@ -12,24 +9,10 @@ from sessions_app.lifecycle import Command, Status
 from sessions_app.models import Scope, SessionCommand, WhatsAppSession
 from simulator import Simulator
 from tests.api import ApiClient
-from tests.protocol.hosts import RunningHost, ask, running_host, wait_for_status
+from tests.protocol.hosts import RunningHost, ask, wait_for_status
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ANA = "5511987650001"
-
-
-@pytest.fixture
-def sim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
-    with Simulator(state_dir=tmp_path / "simulator") as running:
-        for name, value in running.environment.items():
-            monkeypatch.setenv(name, value)
-        yield running
-
-
-@pytest.fixture
-def host(sim: Simulator, tmp_path: Path) -> Iterator[RunningHost]:
-    with running_host(tmp_path / "stores") as running:
-        yield running
 
 
 @pytest.fixture

@@ -15,21 +15,12 @@ from django.utils import timezone
 
 from sessions_app.lifecycle import Command, Status
 from sessions_app.models import AuthBlob, Host, Message, PairingRound, SessionEvent, WhatsAppSession
-from simulator import Simulator
 from tests import processes
 from tests.acceptance.stack import descendants
 from tests.protocol.hosts import ask, eventually, fresh, pair, wait_for_status
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ANA, BIA = "5511987650001", "5511987650002"
-
-
-@pytest.fixture
-def sim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
-    with Simulator(state_dir=tmp_path / "simulator") as running:
-        for name, value in running.environment.items():
-            monkeypatch.setenv(name, value)
-        yield running
 
 
 @contextmanager

@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from sessions_app.lifecycle import Status
 from sessions_app.models import Message, PairingRound, SessionEvent, WhatsAppSession
-from simulator import Simulator
-from tests.protocol.hosts import RunningHost, eventually, pair, running_host, wait_for_status
+from tests.protocol.hosts import RunningHost, eventually, pair, wait_for_status
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ANA, BIA = "5511987650001", "5511987650002"
-
-
-@pytest.fixture
-def sim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
-    with Simulator(state_dir=tmp_path / "simulator") as running:
-        for name, value in running.environment.items():
-            monkeypatch.setenv(name, value)
-        yield running
-
-
-@pytest.fixture
-def host(sim: Simulator, tmp_path: Path) -> Iterator[RunningHost]:
-    with running_host(tmp_path / "stores") as running:
-        yield running
 
 
 def fill_disk(host: RunningHost, *, full: bool) -> None:

@@ -31,14 +31,6 @@ ANA, BIA = "5511987650001", "5511987650002"
 
 
 @pytest.fixture
-def sim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
-    with Simulator(state_dir=tmp_path / "simulator") as running:
-        for name, value in running.environment.items():
-            monkeypatch.setenv(name, value)
-        yield running
-
-
-@pytest.fixture
 def stores(tmp_path: Path) -> Path:
     return tmp_path / "stores"
 

@@ -21,14 +21,6 @@ ANA, BIA = "5511987650001", "5511987650002"
 
 
 @pytest.fixture
-def sim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
-    with Simulator(state_dir=tmp_path / "simulator") as running:
-        for name, value in running.environment.items():
-            monkeypatch.setenv(name, value)
-        yield running
-
-
-@pytest.fixture
 def host(sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningHost]:
     monkeypatch.setattr(liveness, "STORE_EVERY", 0.2)
     with running_host(tmp_path / "stores") as running:

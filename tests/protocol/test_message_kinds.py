@@ -14,12 +14,12 @@ from sessions_app.hosting.keeper import FILES_NAME
 from sessions_app.models import MessageFile, Question
 from tests.api import ApiClient
 from tests.protocol.hosts import eventually, running_host
-from tests.protocol.test_api import ANA, BIA, api, forms, host, message, pair_by_qr, sim
+from tests.protocol.test_api import ANA, BIA, api, forms, message, pair_by_qr
 from tests.receivers import receiver
 from tests.samples import MP4, OGG, PDF, PNG, b64
 
 pytestmark = pytest.mark.django_db(transaction=True)
-__all__ = ["api", "host", "sim"]
+__all__ = ["api"]
 
 
 @pytest.fixture(autouse=True)

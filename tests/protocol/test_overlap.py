@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
 from sessions_app.models import Message, WhatsAppSession
 from simulator import Simulator
-from tests.protocol.hosts import RunningHost, eventually, pair, running_host
+from tests.protocol.hosts import eventually, pair
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ANA, BIA = "5511987650001", "5511987650002"
 EACH = 150
-
-
-@pytest.fixture
-def sim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
-    with Simulator(state_dir=tmp_path / "simulator") as running:
-        for name, value in running.environment.items():
-            monkeypatch.setenv(name, value)
-        yield running
-
-
-@pytest.fixture
-def host(sim: Simulator, tmp_path: Path) -> Iterator[RunningHost]:
-    with running_host(tmp_path / "stores") as running:
-        yield running
 
 
 def linked(sim: Simulator, name: str, number: str) -> WhatsAppSession:

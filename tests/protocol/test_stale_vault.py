@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -19,14 +17,6 @@ from tests.protocol.hosts import eventually, pair, running_host, wait_for_status
 pytestmark = pytest.mark.django_db(transaction=True)
 ANA, BIA, COI = "5511987650001", "5511987650002", "5511987650003"
 BEHIND = 20
-
-
-@pytest.fixture
-def sim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
-    with Simulator(state_dir=tmp_path / "simulator") as running:
-        for name, value in running.environment.items():
-            monkeypatch.setenv(name, value)
-        yield running
 
 
 def say(session: WhatsAppSession, to: str, peers: list[Handset], *texts: str) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from sessions_app.hosting import upkeep
@@ -14,14 +11,6 @@ from simulator import Simulator
 from tests.protocol.hosts import RunningHost, eventually, pair, running_host, wait_for_status
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def sim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
-    with Simulator(state_dir=tmp_path / "simulator") as running:
-        for name, value in running.environment.items():
-            monkeypatch.setenv(name, value)
-        yield running
 
 
 def linked(sim: Simulator, count: int) -> list[WhatsAppSession]:

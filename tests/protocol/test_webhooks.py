@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ from django_q.models import OrmQ
 from sessions_app import delivery, webhooks
 from sessions_app.lifecycle import Command
 from sessions_app.models import OutboxEvent, Webhook, WhatsAppSession
-from simulator import Simulator
 from tests.protocol.hosts import ask, eventually, pair, running_host
 from tests.receivers import Receiver, receiver
 
@@ -43,14 +41,6 @@ class Worker:
         self._stop.set()
         self._thread.join(20)
         assert not self._thread.is_alive()
-
-
-@pytest.fixture
-def sim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
-    with Simulator(state_dir=tmp_path / "simulator") as running:
-        for name, value in running.environment.items():
-            monkeypatch.setenv(name, value)
-        yield running
 
 
 @pytest.fixture
