@@ -45,6 +45,8 @@ RETURN_SECONDS = 2.0
 QUIET_SECONDS = 0.1
 SETTLE_SECONDS = 1.0
 FIRST_CODE_SECONDS = 10.0
+#: How long a message that could not be stored may wait for the end of the socket, and with it everything that comes behind it.
+CLOSED_SECONDS = 10.0
 #: When to try to mark the account online: right after pairing its push name, which that needs, is still on its way.
 PRESENCE_DELAYS = (0.0, 5.0, 30.0, 120.0)
 
@@ -65,8 +67,7 @@ class Client:
         self.epoch = command.epoch
         #: On the monotonic clock: when the lease runs out.
         self.deadline = (command.since or time.monotonic()) + command.lease_seconds
-        #: Whether the socket was closed for good.
-        self.closed = False
+        self._closed = threading.Event()
         self._command = command
         self._library = library
         self._pipe = pipe
@@ -85,6 +86,8 @@ class Client:
         self._returned = threading.Event()
         self._heard_at = 0.0
         self._turns = Turns()
+        #: Ids of messages whose keys the disk did not take. WhatsApp still holds them.
+        self._not_stored: set[str] = set()
         self._sender = Sender(
             self.session,
             self._uuid,
@@ -95,6 +98,11 @@ class Client:
             own=lambda: without_device(self._own.jid),
         )
         self._store_lock: StoreLock | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether the socket was closed for good."""
+        return self._closed.is_set()
 
     # --- the engine's side ------------------------------------------------------
 
@@ -120,7 +128,7 @@ class Client:
     def disconnect(self) -> None:
         """Close the socket. Waits as long as the library is dialling."""
         self._library.disconnect(self._uuid)
-        self.closed = True
+        self._closed.set()
 
     def settle(self, timeout: float) -> None:
         """Wait until the library has handed over what it still held when its socket was closed."""
@@ -170,6 +178,7 @@ class Client:
                     not_resent=self._on_not_resent,
                     resending=self._turns.begin,
                     resent=self._turns.end,
+                    not_stored=self._on_not_stored,
                 ),
             )
         except StoreBusy as busy:
@@ -208,7 +217,8 @@ class Client:
 
     def _say_stopped(self, error: str, cause: str, *, leaked: bool) -> None:
         self._ended = True
-        self._spool.close()
+        for event in self._spool.close():
+            self._pipe.send(events.Unspooled(session=self.session, epoch=self.epoch, event=event))
         if self._store_lock:
             self._store_lock.release()
         logger.info("client_stopped session=%s epoch=%d leaked=%s error=%s", self.session, self.epoch, leaked, error)
@@ -299,6 +309,12 @@ class Client:
             )
         )
 
+    def _on_not_stored(self, message_id: str) -> None:
+        """Have WhatsApp keep the message: what is not acknowledged it delivers again, at the next login."""
+        self._not_stored.add(message_id)
+        self.stop(error="The disk did not take the session's keys, so it was disconnected.", cause="disk")
+        self._closed.wait(CLOSED_SECONDS)
+
     def _heard(self, number: int, data: bytes, at: float) -> events.SpoolEvent | None:
         proto = self._library.parse(number, data)
         if number == OWN_DEVICE:
@@ -338,6 +354,8 @@ class Client:
     def _append(self, event: events.SpoolEvent) -> None:
         if self._ended:
             # The spool may have a new writer by now, and a leaked run has nothing more to say.
+            return
+        if isinstance(event, events.MessageUndecryptable) and event.message_id in self._not_stored:
             return
         written = self._spool.append(event)
         self._pipe.ring(self.session)

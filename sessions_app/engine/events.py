@@ -218,6 +218,15 @@ class LeaseRanOut:
     epoch: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Unspooled:
+    """An event that belongs behind everything in the spool, as `encode()` gives it: the disk had no room for it to the end."""
+
+    session: str
+    epoch: int
+    event: bytes = field(repr=False)
+
+
 # --- events of WhatsApp: engine → spool → host ---------------------------------
 
 

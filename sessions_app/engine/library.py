@@ -83,6 +83,9 @@ class Handlers:
     #: The same two, before a message of ours is encrypted again, which waits for the return; and when that is over, either way.
     resending: Callable[[tuple[str, str]], None]
     resent: Callable[[tuple[str, str]], None]
+    #: The id of a message that was read, but whose keys the live store could not take. It is acknowledged once this returns, and so
+    #: must not return before the socket is closed.
+    not_stored: Callable[[str], None]
 
 
 class Library:
@@ -283,7 +286,8 @@ class Library:
 
         Some lines are news. A process that dies between storing a message's key as used and handing the message over gets it
         once more, and then the library drops it as known: no event, and the sender sees it delivered. And when a message of
-        ours is asked for again, the log alone says so before it is encrypted, and on the very thread that will do it.
+        ours is asked for again, the log alone says so before it is encrypted, and on the very thread that will do it. So does it when
+        the keys of a message cannot be stored, on the thread that will acknowledge it.
         """
         entry = self._proto.LogEntry.FromString(ctypes.string_at(data, size))
         handlers = self._handlers.get(uuid)
@@ -298,7 +302,9 @@ class Library:
 
 def _tell(handlers: Handlers, line: str) -> None:
     """Pass on what is news in a line of the log."""
-    if match := _DROPPED.match(line):
+    if match := _NOT_STORED.match(line):
+        handlers.not_stored(match["id"])
+    elif match := _DROPPED.match(line):
         handlers.dropped(match["id"], match["sender"], match["chat"] or match["sender"])
     elif match := _RESENDING.match(line):
         handlers.resending((match["id"], match["receiver"]))
@@ -324,6 +330,10 @@ _CREDENTIALS = re.compile(r"//[^/@\s]*@")
 _STANZA = re.compile(r"<.*", re.DOTALL)
 #: whatsmeow, `message.go`, where it meets ErrOldCounter; the source is "SENDER" or "SENDER in CHAT".
 _DROPPED = re.compile(r"Ignoring message (?P<id>\S+) from (?P<sender>\S+?)(?: in (?P<chat>\S+))?: .*old counter")
+#: whatsmeow, `message.go`, `decryptMessages`: any error. These are SQLite's for a disk that is full, broken or read-only.
+_NOT_STORED = re.compile(
+    r"Error decrypting message (?P<id>\S+) from .*: (?:disk I/O error|database or disk is full|attempt to write a readonly)"
+)
 #: whatsmeow, `retry.go`: where it is about to answer a retry receipt, where it has, and where it cannot or will not.
 _OF_RESENDING = ("Found message ", "Sent retry ")
 _RESENDING = re.compile(r"Found message in .* for \S+?/(?P<id>\S+) from (?P<receiver>\S+)$")

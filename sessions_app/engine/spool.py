@@ -73,11 +73,15 @@ class SpoolWriter:
         with self._lock:
             return self._write_waiting()
 
-    def close(self) -> None:
+    def close(self) -> list[bytes]:
+        """Be done. Returns what the disk has not taken to the last, each as `events.encode()` gave it."""
         with self._lock:
+            self._write_waiting()
             if self._file >= 0:
                 os.close(self._file)
                 self._file = -1
+            left, self._waiting = self._waiting, []
+            return [record[_HEADER.size :] for record in left]
 
     def _write_waiting(self) -> bool:
         try:

@@ -57,6 +57,12 @@ class Intake:
             self._take_spool()
         self._flush()
 
+    def take_unspooled(self, event: ev.Unspooled) -> None:
+        """What would be the spool's last."""
+        self._take_spool()
+        self._take([ev.decode(event.event)])
+        self._runner.news()
+
     def take_last(self) -> None:
         """All that is left, the socket being closed."""
         self.spool_grew = False

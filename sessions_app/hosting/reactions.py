@@ -115,6 +115,10 @@ def _client_stopped(runner: Runner, event: ev.ClientStopped) -> None:
         _gone(runner, _STOP_CAUSES.get(event.cause, Reason.CONNECTION_CUT), leaked=event.leaked)
 
 
+def _unspooled(runner: Runner, event: ev.Unspooled) -> None:
+    runner.intake.take_unspooled(event)
+
+
 def _message_sent(runner: Runner, event: ev.MessageSent) -> None:
     runner.outbox.on_sent(event)
 
@@ -373,6 +377,7 @@ _REACTIONS: dict[type, Callable[[Runner, Any], None]] = {
     ev.StorePrepared: _store_prepared,
     ev.ClientStopped: _client_stopped,
     ev.LeaseRanOut: _lease_ran_out,
+    ev.Unspooled: _unspooled,
     ev.MessageSent: _message_sent,
     ev.CommandFailed: _command_failed,
     ev.Answered: questions.answered,

@@ -111,7 +111,7 @@ from sessions_app.engine.library import Handlers, Library
 library, heard = Library(os.environ), []
 note = lambda *arguments: heard.append(arguments)
 handlers = Handlers(
-    qr=note, round_ended=note, event=note, dropped=note, not_resent=note, resending=note, resent=note
+    qr=note, round_ended=note, event=note, dropped=note, not_resent=note, resending=note, resent=note, not_stored=note
 )
 addresses = []
 

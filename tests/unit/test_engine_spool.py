@@ -255,6 +255,21 @@ def test_what_a_full_disk_refuses_is_written_once_there_is_room(
     assert reader.damaged == 1
 
 
+def test_what_a_full_disk_refuses_to_the_last_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    writer = SpoolWriter(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        assert not writer.append(message(1))
+        assert not writer.append(message(2))
+        assert [events.decode(event) for event in writer.close()] == [message(1), message(2)]
+
+    assert writer.retry()
+    assert SpoolReader(tmp_path).read() == []
+
+
 def test_what_was_appended_survives_a_kill(tmp_path: Path) -> None:
     script = (
         "import sys; from sessions_app.engine.spool import SpoolWriter; from sessions_app.engine import events\n"
