@@ -67,7 +67,7 @@ class Keeper:
         #: The account's own name, as the library last stored it.
         self.push_name = session.push_name
         self._store: LiveStore | None = None
-        self._rebuilt = self._armed = self._vault_in_doubt = False
+        self._armed = self._vault_in_doubt = False
         #: Whether the vault holds all that the session has done, as far as is known: as the last holder left it until the session
         #: runs under this lease, and again once it has stopped and everything was written through.
         self.vault_is_complete = lease.clean
@@ -86,14 +86,13 @@ class Keeper:
     def arm(self) -> None:
         """Watch the tables that the library has prepared; called after `StorePrepared`, before the client starts."""
         live = self._store = self._store or LiveStore(self.path)
-        live.install_journal()
         self.vault_is_complete, self._armed = False, True
         # A session that was deleted and made again has its id from before, and its epochs from the beginning.
-        live.set_meta(row=self.session.pk, session_id=self.session.session_id, epoch=self.lease.epoch, boot=boot())
-        if self._rebuilt:
-            # The library may have migrated a store that an older release saved: the vault follows.
-            store.save_snapshot(self.session, self.lease.epoch, live.snapshot())
-            self._rebuilt = False
+        live.install_journal(
+            row=self.session.pk, session_id=self.session.session_id, epoch=self.lease.epoch, boot=boot()
+        )
+        # What was done to a rebuilt file is in its journal, and so is a migration of one that an older release saved.
+        self.flush()
 
     def flush(self) -> int:
         """Write what the journal holds to the vault, and clear it there; returns the number of keys.
@@ -185,7 +184,7 @@ class Keeper:
         live = self._rebuild(snapshot)
         if not self.vault_is_complete or self._vault_in_doubt:
             problem += "; " + self._renew_signal_sessions(live)
-        self._store, self._rebuilt = live, True
+        self._store = live
         self._say("vault", problem)
 
     def _renew_signal_sessions(self, live: LiveStore) -> str:
@@ -220,7 +219,7 @@ class Keeper:
                 self.close()
                 live = self._rebuild(snapshot)
                 live.forget_signal_sessions()
-                self._store, self._rebuilt = live, True
+                self._store = live
                 self._say("vault", "the file had lost its credentials; stale Signal sessions dropped")
             case _:
                 raise VaultUnreadable("the vault changed while it was read")
@@ -236,7 +235,7 @@ class Keeper:
         if round_was_on and not self._why_not_this_file():
             live = LiveStore(self.path)
             if live.snapshot().creds is not None:
-                self._store, self._rebuilt = live, True
+                self._store = live
                 store.save_snapshot(self.session, self.lease.epoch, live.snapshot())
                 self._say("file", "a phone had been linked when the last host ended")
                 return True

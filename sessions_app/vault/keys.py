@@ -92,7 +92,9 @@ def form_of(table: str, columns: tuple[str, ...], primary_key: tuple[str, ...]) 
 
 def encode(table: str, rows: list[Row]) -> bytes:
     """The value of all rows that share a name: canonical JSON, so that equal rows give equal bytes."""
-    listed = sorted(({name: to_json(value) for name, value in row.items()} for row in rows), key=_dump)
+    listed = [{name: to_json(value) for name, value in row.items()} for row in rows]
+    if len(listed) > 1:
+        listed.sort(key=_dump)
     return _dump({"table": table, "rows": listed}).encode()
 
 
@@ -158,8 +160,8 @@ def printable(text: str) -> str:
     return _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-def _dump(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), sort_keys=True)
+#: Made once: a vault is a thousand short values, and `json.dumps` makes an encoder for each.
+_dump = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
 
 def _part(value: Value, kind: type) -> str:

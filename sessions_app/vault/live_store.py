@@ -73,6 +73,8 @@ class LiveStore:
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._data_version = 0
+        #: The library's tables, with SQLite's number of the schema that has them.
+        self._tables: tuple[int, dict[str, journal.Table]] = (-1, {})
 
     @classmethod
     def create(cls, path: str | Path) -> LiveStore:
@@ -127,10 +129,12 @@ class LiveStore:
 
     # --- the journal ----------------------------------------------------------
 
-    def install_journal(self) -> None:
-        """Put in the triggers; to be called after the library has made or migrated its tables, before it connects."""
+    def install_journal(self, **meta: str | int) -> None:
+        """Put in the triggers, and what is to be kept in the file (`get_meta`); to be called after the library has made or
+        migrated its tables, before it connects."""
         with self._writing() as connection:
             journal.install(connection)
+            journal.write_meta(connection, {name: str(value) for name, value in meta.items()})
 
     def data_version(self) -> int:
         """A number that changes when another process has written. Cheap (microseconds); while another thread works on
@@ -151,7 +155,7 @@ class LiveStore:
             upto, device_changed, device_deleted, complete = connection.execute(_SUMMARY, _SUMMARY_OF).fetchone()
             if upto is None:
                 return Changes()
-            tables = journal.read_tables(connection)
+            tables = self._read_tables(connection)
             devices = rows.read_devices(connection, tables)
             if not devices:
                 return Changes(upto=upto, device_deleted=True) if device_deleted else Changes()
@@ -175,7 +179,7 @@ class LiveStore:
     def snapshot(self) -> Snapshot:
         """Everything, as of one moment."""
         with self._reading() as connection:
-            tables = journal.read_tables(connection)
+            tables = self._read_tables(connection)
             devices = rows.read_devices(connection, tables)
             return Snapshot(creds.from_devices(devices) if devices else None, rows.read_all(connection, tables))
 
@@ -216,6 +220,13 @@ class LiveStore:
                     )
             return deleted, _forget_own_sender_keys(connection, own_lid)
 
+    def _read_tables(self, connection: sqlite3.Connection) -> dict[str, journal.Table]:
+        """The tables as they are in this transaction; read anew only after a change of the schema."""
+        version = int(connection.execute("PRAGMA schema_version").fetchone()[0])
+        if version != self._tables[0]:
+            self._tables = (version, journal.read_tables(connection))
+        return self._tables[1]
+
     # --- what it is --------------------------------------------------------------
 
     def get_meta(self, name: str) -> str:
@@ -223,11 +234,6 @@ class LiveStore:
         with self._reading() as connection:
             known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'oxy_meta'").fetchone()
             return journal.read_meta(connection, name) if known else ""
-
-    def set_meta(self, **values: str | int) -> None:
-        with self._writing() as connection:
-            journal.install(connection)
-            journal.write_meta(connection, {name: str(value) for name, value in values.items()})
 
     # --- the connection ------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
+from functools import lru_cache
 
 from sessions_app.vault import journal, keys
 from sessions_app.vault.journal import Table, quote
@@ -115,11 +116,13 @@ def _insert(connection: sqlite3.Connection, name: str, rows: list[keys.Row]) -> 
     for row in rows:
         if not row.keys() <= known:
             raise BadSnapshot(f"The vault's rows do not fit its schema: {name} has no such columns.")
-        bound = [_bind(value) for value in row.values()]
-        connection.execute(
-            f"INSERT INTO {quote(name)} ({', '.join(map(quote, row))}) VALUES ({', '.join(mark for mark, _ in bound)})",  # noqa: S608
-            [value for _, value in bound],
-        )
+        marks, values = zip(*map(_bind, row.values()), strict=True)
+        connection.execute(_insertion(name, tuple(row), marks), values)
+
+
+@lru_cache(maxsize=256)
+def _insertion(name: str, columns: tuple[str, ...], marks: tuple[str, ...]) -> str:
+    return f"INSERT INTO {quote(name)} ({', '.join(map(quote, columns))}) VALUES ({', '.join(marks)})"  # noqa: S608
 
 
 def _bind(value: keys.Value) -> tuple[str, keys.Value]:

@@ -143,7 +143,7 @@ def test_a_damaged_file_is_rebuilt(kept, make_keeper):
 
 def test_another_sessions_file_is_rebuilt(kept, make_keeper):
     live = LiveStore(kept.path)
-    live.set_meta(session_id="desk")
+    live.install_journal(session_id="desk")
     live.close()
     kept.close()
     make_keeper().open()
@@ -261,7 +261,7 @@ def test_a_file_of_a_deleted_session_is_not_brought_back_under_its_id(kept, tmp_
 def test_a_vault_that_is_older_than_the_file_on_this_disk_is_not_trusted(kept, make_keeper, session):
     """The database is a copy from before the file's lease: however cleanly that lease had begun, the session went on."""
     kept.close()
-    LiveStore(kept.path).set_meta(epoch=kept.lease.epoch + 5)
+    LiveStore(kept.path).install_journal(epoch=kept.lease.epoch + 5)
 
     make_keeper(clean=True).open()
 
@@ -271,7 +271,7 @@ def test_a_vault_that_is_older_than_the_file_on_this_disk_is_not_trusted(kept, m
 def test_a_file_of_the_present_epoch_is_ours_only_if_we_made_it_so(kept, make_keeper):
     """A database that was set back counts epochs again that a host has used before."""
     kept.close()
-    LiveStore(kept.path).set_meta(epoch=kept.lease.epoch + 1)
+    LiveStore(kept.path).install_journal(epoch=kept.lease.epoch + 1)
     following = make_keeper(clean=True)
     assert following.lease.epoch == kept.lease.epoch + 1
 

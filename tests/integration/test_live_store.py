@@ -102,7 +102,7 @@ def test_files_are_readable_by_their_owner_alone(linked_store: LiveStore, tmp_pa
     created = LiveStore.create(tmp_path / "c" / "store.db")
 
     for store in (rebuilt, created):
-        store.set_meta(epoch=1)
+        store.install_journal(epoch=1)
         assert stat.S_IMODE(store.path.parent.stat().st_mode) == 0o700
         assert {stat.S_IMODE(file.stat().st_mode) for file in store.path.parent.iterdir()} == {0o600}
 
@@ -314,7 +314,7 @@ def test_secrets_do_not_show_in_a_repr(linked_store: LiveStore) -> None:
 
 def test_the_data_version_moves_with_other_writers_alone(linked_store: LiveStore) -> None:
     before = linked_store.data_version()
-    linked_store.set_meta(epoch=5)
+    linked_store.install_journal(epoch=5)
     own = linked_store.data_version()
     library.execute(linked_store.path, "DELETE FROM whatsmeow_pre_keys WHERE key_id = 1")
     other = linked_store.data_version()
@@ -429,8 +429,8 @@ def test_the_library_cannot_write_between_our_reading_and_our_writing(linked_sto
 def test_lineage_is_kept_in_the_file(linked_store: LiveStore) -> None:
     assert linked_store.get_meta("session_id") == ""
 
-    linked_store.set_meta(session_id="s1", epoch=4)
-    linked_store.set_meta(epoch=5)
+    linked_store.install_journal(session_id="s1", epoch=4)
+    linked_store.install_journal(epoch=5)
     linked_store.close()
 
     again = LiveStore(linked_store.path)
