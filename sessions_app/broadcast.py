@@ -29,8 +29,7 @@ def session_group(session_pk: int) -> str:
 
 def session_changed(session_pk: int) -> None:
     """Ring for one session. For sync code in any thread; inside a transaction it is heard on commit."""
-    for group in (session_group(session_pk), ALL_SESSIONS):
-        _ring(group)
+    _ring(session_group(session_pk), ALL_SESSIONS)
 
 
 def sessions_changed() -> None:
@@ -38,18 +37,20 @@ def sessions_changed() -> None:
     _ring(ALL_SESSIONS)
 
 
-def _ring(group: str) -> None:
+def _ring(*groups: str) -> None:
     layer: Any = get_channel_layer()
     message = {"type": CHANGED}
     if hasattr(layer, "publish"):
         # The database's own layer: it writes on this thread's connection, so the commit carries the news.
-        layer.publish(group, message)
+        layer.publish(groups, message)
     else:
-        transaction.on_commit(partial(_send, layer, group, message))
+        transaction.on_commit(partial(_send, layer, groups, message))
 
 
-def _send(layer: Any, group: str, message: dict[str, str]) -> None:
-    try:
-        async_to_sync(layer.group_send)(group, message)
-    except Exception as error:  # whatever a broker raises: the change is stored, and pages look again by themselves
-        logger.warning("news not sent: %s", type(error).__name__, extra={"action": "broadcast_failed", "group": group})
+def _send(layer: Any, groups: tuple[str, ...], message: dict[str, str]) -> None:
+    for group in groups:
+        try:
+            async_to_sync(layer.group_send)(group, message)
+        except Exception as error:  # whatever a broker raises: the change is stored, and pages look again by themselves
+            extra = {"action": "broadcast_failed", "group": group}
+            logger.warning("news not sent: %s", type(error).__name__, extra=extra)

@@ -19,6 +19,7 @@ import threading
 import time
 import uuid
 from collections import deque
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -57,15 +58,15 @@ class DatabaseChannelLayer(BaseChannelLayer):
 
     # --- public, sending ------------------------------------------------------
 
-    def publish(self, group: str, message: Message) -> None:
-        """Send to a group from any thread, on its own database connection: heard when its transaction commits."""
-        self.require_valid_group_name(group)
-        self._publish({"group": group, "message": message})
+    def publish(self, groups: Sequence[str], message: Message) -> None:
+        """Send to groups from any thread, on its own database connection: heard when its transaction commits."""
+        for group in groups:
+            self.require_valid_group_name(group)
+        self._publish({"groups": groups, "message": message})
 
     async def group_send(self, group: str, message: Message) -> None:
-        """The same from a coroutine."""
-        self.require_valid_group_name(group)
-        await database_sync_to_async(self._publish)({"group": group, "message": message})
+        """Send to one group from a coroutine."""
+        await database_sync_to_async(self.publish)([group], message)
 
     async def send(self, channel: str, message: Message) -> None:
         """Send to one channel, in this process or another. Raises `ChannelFull` where it is here and nobody reads it."""
@@ -155,9 +156,10 @@ class DatabaseChannelLayer(BaseChannelLayer):
 
     def _deliver(self, body: str) -> None:
         envelope = json.loads(body)
+        groups = set(envelope.get("groups", ()))
         with self._lock:
             for name, box in list(self._boxes.items()):
-                if envelope.get("group") in box.groups or envelope.get("channel") == name:
+                if groups & box.groups or envelope.get("channel") == name:
                     self._put(name, box, envelope["message"])
 
     def _resync(self) -> None:

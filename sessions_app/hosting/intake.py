@@ -50,6 +50,10 @@ class Intake:
         session_path.make(self._runner.directory, self._runner.session.session_id)
         self.spool = SpoolReader(self._runner.directory / SPOOL_NAME)
 
+    def take_keys(self) -> None:
+        """The changes of the live store, where there may be some."""
+        self._flush(even_if_quiet=self.spool_grew)
+
     def take(self) -> None:
         """Whatever is new."""
         if self.spool_grew:

@@ -3,6 +3,9 @@
 So a runner needs no lock, its events keep their order, and the number of database connections is the number of lanes. A lane calls
 `runner.work()` when something was posted to it, and about twice a second for its timers. `work()` leaves what it could not do
 where it is when the database is away, and the next call tries again.
+
+Keys come first: before a lane goes on with what one session has to tell and to show, it has the keys of all that were woken meanwhile
+written through (`runner.save()`). A message can be late, a key that is lost with its disk cannot be had again.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 from django.db import close_old_connections, connections
@@ -29,10 +33,13 @@ def first_line(error: Exception) -> str:
 
 
 class Worker(Protocol):
-    """What a lane serves: `work()` does all that is due, `finished` says that it can be dropped."""
+    """What a lane serves: `save()` does what must not wait for other workers, `work()` all that is due, `finished` says that it can be
+    dropped."""
 
     lane_key: int
     finished: bool
+
+    def save(self) -> None: ...
 
     def work(self) -> None: ...
 
@@ -43,11 +50,14 @@ class Lane:
     def __init__(self, name: str) -> None:
         self._queue: queue.SimpleQueue[Worker | None] = queue.SimpleQueue()
         self._workers: dict[int, Worker] = {}
+        #: Who was woken and not served since, in that order.
+        self._due: dict[Worker, None] = {}
+        self._ending = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def wake(self, worker: Worker) -> None:
-        """Have `worker.work()` called soon; safe in any thread."""
+        """Have `worker.save()` called at once, and `worker.work()` soon; safe in any thread."""
         self._queue.put(worker)
 
     def end(self, timeout: float) -> None:
@@ -64,28 +74,50 @@ class Lane:
         translation.deactivate_all()
         try:
             next_tick = time.monotonic() + TICK
-            while True:
-                try:
-                    worker = self._queue.get(timeout=max(0.0, next_tick - time.monotonic()))
-                    if worker is None:
-                        return
-                    self._serve(worker)
-                except queue.Empty:
-                    pass
+            while self._due or not self._ending:
+                self._listen(0.0 if self._due else next_tick - time.monotonic())
+                if self._due:
+                    self._serve(next(iter(self._due)))
                 if time.monotonic() >= next_tick:
                     self._tick()
                     next_tick = time.monotonic() + TICK
         finally:
             connections.close_all()
 
+    def _listen(self, patience: float = 0.0) -> None:
+        """Take in who was woken by now, waiting for the first for so many seconds."""
+        try:
+            self._admit(self._queue.get(timeout=max(0.0, patience)))
+            # No more than there are now: whoever comes meanwhile must not keep those from being served.
+            for _ in range(self._queue.qsize()):
+                self._admit(self._queue.get_nowait())
+        except queue.Empty:
+            return
+
+    def _admit(self, worker: Worker | None) -> None:
+        if worker is None:
+            self._ending = True
+        else:
+            self._due[worker] = None
+            self._do(worker, worker.save)
+
     def _tick(self) -> None:
         close_old_connections()
         for worker in list(self._workers.values()):
+            self._listen()
             self._serve(worker)
 
     def _serve(self, worker: Worker) -> None:
+        self._due.pop(worker, None)
+        self._do(worker, worker.work)
+        if not worker.finished:
+            self._workers[worker.lane_key] = worker
+        elif self._workers.get(worker.lane_key) is worker:
+            del self._workers[worker.lane_key]
+
+    def _do(self, worker: Worker, action: Callable[[], None]) -> None:
         try:
-            worker.work()
+            action()
         except DATABASE_AWAY as error:
             # The connection may be a dead one: the next attempt opens its own.
             connections.close_all()
@@ -93,10 +125,6 @@ class Lane:
         except Exception:
             # A fault of one session must not take its neighbours down.
             log.exception("work_failed", extra={"worker": repr(worker)})
-        if worker.finished:
-            self._workers.pop(worker.lane_key, None)
-        else:
-            self._workers[worker.lane_key] = worker
 
 
 class Lanes:

@@ -110,25 +110,36 @@ class Runner:
 
     # --- the lane -------------------------------------------------------------
 
+    def save(self) -> None:
+        """Have the keys that changed in the vault; errors as in `work`."""
+        if not self.finished and not self.lost:
+            self._carefully(self.intake.take_keys)
+
     def work(self) -> None:
         """Do all that is due; a database error propagates, and what was not done is done by the next call."""
-        if self.finished:
-            return
+        if not self.finished:
+            self._carefully(self._do_all)
+
+    def _do_all(self) -> None:
+        if self.lost:
+            raise LeaseLost
+        if self.phase == "claimed":
+            self.open()
+        while self._inbox and not self.finished:
+            self.handle(self._inbox[0])
+            self._inbox.popleft()
+        # What is asked while the socket is being closed waits for what that leads to.
+        while self._asked and not self.finished and self.phase != "closing":
+            self.handle(self._asked[0])
+            self._asked.popleft()
+        self.intake.take()
+        self.outbox.send_queued()
+        self._deadlines.run_due()
+
+    def _carefully(self, action: Callable[[], None]) -> None:
+        """Do it, and see to those errors that say what has become of the session."""
         try:
-            if self.lost:
-                raise LeaseLost
-            if self.phase == "claimed":
-                self.open()
-            while self._inbox and not self.finished:
-                self.handle(self._inbox[0])
-                self._inbox.popleft()
-            # What is asked while the socket is being closed waits for what that leads to.
-            while self._asked and not self.finished and self.phase != "closing":
-                self.handle(self._asked[0])
-                self._asked.popleft()
-            self.intake.take()
-            self.outbox.send_queued()
-            self._deadlines.run_due()
+            action()
         except LeaseLost:
             self._abandon()
         except VaultUnreadable as error:

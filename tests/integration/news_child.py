@@ -21,7 +21,7 @@ def publish(group: str, threads: str, messages: str) -> None:
 
     def work(thread: int) -> None:
         for number in range(int(messages)):
-            layer.publish(group, {"type": "test.news", "thread": thread, "number": number})
+            layer.publish([group], {"type": "test.news", "thread": thread, "number": number})
 
     workers = [threading.Thread(target=work, args=(thread,)) for thread in range(int(threads))]
     for worker in workers:

@@ -65,7 +65,7 @@ def publish_in_thread(layer: DatabaseChannelLayer, *messages: dict[str, Any]) ->
 
     def work() -> None:
         for message in messages:
-            layer.publish("tests", message)
+            layer.publish(["tests"], message)
         connection.close()
 
     thread = threading.Thread(target=work)
@@ -136,7 +136,7 @@ async def test_news_is_heard_when_its_transaction_commits_and_not_before(layer: 
 
     def work() -> None:
         with transaction.atomic():
-            layer.publish("tests", NEWS)
+            layer.publish(["tests"], NEWS)
             published.set()
             may_commit.wait(PATIENCE)
         connection.close()
@@ -164,7 +164,7 @@ async def test_news_of_a_transaction_that_is_rolled_back_is_never_heard(layer: D
 
     def work() -> None:
         with transaction.atomic():
-            layer.publish("tests", NEWS)
+            layer.publish(["tests"], NEWS)
             transaction.set_rollback(True)
 
     await database_sync_to_async(work)()
@@ -210,7 +210,7 @@ async def test_a_websocket_consumer_hears_news() -> None:
     communicator = WebsocketCommunicator(Consumer.as_asgi(), "/")
     assert (await communicator.connect())[0]
 
-    await database_sync_to_async(get_channel_layer().publish)("tests", NEWS)
+    await database_sync_to_async(get_channel_layer().publish)(["tests"], NEWS)
 
     assert await communicator.receive_from(timeout=PATIENCE) == "hi"
     await communicator.disconnect()
@@ -219,7 +219,7 @@ async def test_a_websocket_consumer_hears_news() -> None:
 
 async def test_names_and_messages_that_cannot_travel_are_refused(layer: DatabaseChannelLayer) -> None:
     with pytest.raises(TypeError):
-        layer.publish("no spaces", NEWS)
+        layer.publish(["no spaces"], NEWS)
     with pytest.raises(TypeError):
         await layer.group_send("tests", {"type": "test.news", "bytes": b"x"})
     with pytest.raises(ValueError, match="no work queues"):
@@ -324,7 +324,7 @@ async def test_old_rows_are_pruned(layer: DatabaseChannelLayer, monkeypatch: pyt
     def work() -> None:
         row = LayerMessage.objects.create(body="old")
         LayerMessage.objects.update(created_at=Now() - 2 * channel_layer.KEEP_ROWS)
-        layer.publish("tests", {"type": "test.news", "text": "x" * 10_000})
+        layer.publish(["tests"], {"type": "test.news", "text": "x" * 10_000})
         assert not LayerMessage.objects.filter(pk=row.pk).exists()
         assert LayerMessage.objects.count() == 1
 
@@ -340,7 +340,7 @@ def test_a_thread_publishes_on_its_own_connection_and_opens_no_other(monkeypatch
     with contextlib.ExitStack() as stack:
         stack.enter_context(connection_counter(opened))
         for _ in range(20):
-            layer.publish("tests", NEWS)
+            layer.publish(["tests"], NEWS)
             async_to_sync(layer.group_send)("tests", NEWS)
     assert opened == []
 
@@ -370,7 +370,7 @@ async def test_rows_that_commit_out_of_order_all_arrive(layer: DatabaseChannelLa
 
     def early_id_late_commit() -> None:
         with transaction.atomic():
-            layer.publish("tests", {"type": "test.news", "text": "first" * 2_000})
+            layer.publish(["tests"], {"type": "test.news", "text": "first" * 2_000})
             inserted.set()
             may_commit.wait(PATIENCE)
         connection.close()
@@ -394,7 +394,7 @@ async def test_large_and_small_news_in_a_burst_all_arrive(layer: DatabaseChannel
     texts = [str(number) * (9_000 if number % 3 == 0 else 1) for number in range(90)]
 
     await database_sync_to_async(
-        lambda: [layer.publish("tests", {"type": "test.news", "text": text}) for text in texts]
+        lambda: [layer.publish(["tests"], {"type": "test.news", "text": text}) for text in texts]
     )()
 
     assert [(await next_message(layer, channel))["text"] for _ in texts] == texts
@@ -429,7 +429,7 @@ def test_the_datagram_goes_out_after_the_commit() -> None:
         listener.setblocking(False)
 
         with transaction.atomic():
-            DatabaseChannelLayer().publish("tests", NEWS)
+            DatabaseChannelLayer().publish(["tests"], NEWS)
             with pytest.raises(BlockingIOError):
                 listener.recv(16)
 

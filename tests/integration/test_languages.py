@@ -320,6 +320,9 @@ def test_what_a_hosts_lanes_say_is_english(settings: Any) -> None:
     class Runner:
         lane_key, finished = 1, True
 
+        def save(self) -> None:
+            pass
+
         def work(self) -> None:
             said.append(translation.gettext("The vault holds keys, but no credentials."))
 
