@@ -289,7 +289,10 @@ class Library:
         ours is asked for again, the log alone says so before it is encrypted, and on the very thread that will do it. So does it when
         the keys of a message cannot be stored, on the thread that will acknowledge it.
         """
-        entry = self._proto.LogEntry.FromString(ctypes.string_at(data, size))
+        line = ctypes.string_at(data, size)
+        if not _OF_INTEREST.search(line):
+            return
+        entry = self._proto.LogEntry.FromString(line)
         handlers = self._handlers.get(uuid)
         if entry.Level in ("WARN", "ERROR"):
             level = logging.ERROR if entry.Level == "ERROR" else logging.WARNING
@@ -336,6 +339,8 @@ _NOT_STORED = re.compile(
 )
 #: whatsmeow, `retry.go`: where it is about to answer a retry receipt, where it has, and where it cannot or will not.
 _OF_RESENDING = ("Found message ", "Sent retry ")
+#: What a serialized line has that may have to be read at all: most are stanzas.
+_OF_INTEREST = re.compile(b"WARN|ERROR|Found message |Sent retry ")
 _RESENDING = re.compile(r"Found message in .* for \S+?/(?P<id>\S+) from (?P<receiver>\S+)$")
 _RESENT = re.compile(r"Sent retry #\d+ for \S+?/(?P<id>\S+) to (?P<receiver>\S+)$")
 _NOT_RESENT = re.compile(r"Failed to handle retry receipt for \S+?/(?P<id>\S+) from (?P<receiver>\S+?): ")

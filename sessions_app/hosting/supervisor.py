@@ -57,6 +57,8 @@ LEFTOVERS_EVERY = 15.0
 SWEEP_EVERY = 3600.0
 #: All of a stop: the platform's patience is at least ten seconds.
 STOP_WITHIN = 8.0
+#: Between two sessions that are handed over at a stop, and the most that this takes for all: another host takes about so many a second.
+HAND_OVER_EVERY, HAND_OVER_WITHIN = 0.1, 3.5
 
 
 class Stop(Protocol):
@@ -302,8 +304,7 @@ class Supervisor:
         """Close sockets and write through, give the leases back, end the engines, leave."""
         deadline = time.monotonic() + STOP_WITHIN
         self._guarded(lambda: self._mark_stopping())
-        for runner in list(self.runners.values()):
-            runner.post(runner.hand_over)
+        self._hand_over()
         while self.runners and time.monotonic() < deadline - 2:
             time.sleep(0.02)
         if self.runners:
@@ -314,6 +315,15 @@ class Supervisor:
         self.lanes.end(1)
         self.watcher.end()
         self._guarded(lambda: self._leave())
+
+    def _hand_over(self) -> None:
+        """One after the other: so each session is away for as long as its own move takes, and not for as long as all of them."""
+        leaving = sorted(self.runners.values(), key=lambda runner: runner.phase == "running")
+        pause = min(HAND_OVER_EVERY, HAND_OVER_WITHIN / max(1, len(leaving)))
+        for runner in leaving:
+            runner.post(runner.hand_over)
+            if runner.phase == "running":
+                time.sleep(pause)
 
     def _mark_stopping(self) -> None:
         Host.objects.filter(pk=self.host.pk).update(stopping=True)
