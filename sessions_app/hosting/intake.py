@@ -40,7 +40,7 @@ class Intake:
     def take_leftovers(self) -> None:
         """What an earlier run left in the spool; what cannot be read now is read with what comes next."""
         try:
-            leftovers.take(self._runner.session, self.spool)
+            leftovers.take(self._runner.session, self.spool, self._runner.directory)
         except OSError as error:
             extra = {"session": self._runner.session.session_id, "error": type(error).__name__}
             log.warning("spool_not_readable", extra=extra)

@@ -192,7 +192,7 @@ class Runner:
 
     def open(self) -> None:
         """Begin if the session should run; else stay a moment for the command that it was claimed for."""
-        self.session.refresh_from_db()
+        self.session.refresh_from_db(from_queryset=WhatsAppSession.objects.select_related("lease_host"))
         self.intake.take_leftovers()
         self.outbox.give_up_interrupted()
         if self.should_run:
@@ -220,7 +220,7 @@ class Runner:
         self.cancel("unused")
         if self._leaves_instead():
             return
-        self.session.refresh_from_db()
+        self.session.refresh_from_db(from_queryset=WhatsAppSession.objects.select_related("lease_host"))
         if self.session.paired_at and not self.session.has_creds:
             # Not a session that was never linked: showing a code here would hide that something was lost.
             self.give_up(Event.FAILED, Reason.CREDENTIALS_MISSING)

@@ -200,7 +200,9 @@ class Outbox:
         self.grew = True
         shutil.rmtree(self._runner.directory / FILES_NAME, ignore_errors=True)
         sending = self._outgoing.filter(status=_S.SENDING)
-        messages.move(self._runner.session, sending, status=_S.FAILED, reason=Reason.OUTCOME_UNKNOWN.value)
+        # Asked first, because hundreds of sessions that begin at once seldom have one.
+        if sending.exists():
+            messages.move(self._runner.session, sending, status=_S.FAILED, reason=Reason.OUTCOME_UNKNOWN.value)
 
     def give_up_queued(self, reason: Reason) -> None:
         """End what waits: it is not to go out after all."""

@@ -10,6 +10,7 @@ from sessions_app.engine import events as ev
 from sessions_app.engine.spool import SpoolReader, SpoolWriter
 from sessions_app.hosting import lease, leftovers
 from sessions_app.models import Host, Message, WhatsAppSession
+from sessions_app.vault.live_store import LiveStore
 
 pytestmark = pytest.mark.django_db
 
@@ -85,6 +86,20 @@ def test_a_spool_of_a_session_that_was_deleted_is_passed_over(tmp_path, session,
     session.delete()
     leftovers.take_all(tmp_path, here, [])
     assert SpoolReader(spool).pending()
+
+
+@pytest.mark.parametrize(("row", "expected"), [("of this session", ["hi"]), ("of another", [])])
+def test_a_session_that_was_made_anew_under_an_old_id_gets_nothing_of_the_old_one(
+    tmp_path, session, here, spool, row, expected
+):
+    live = LiveStore.create(spool.parent / "store.db")
+    live.install_journal(row=session.pk if row == "of this session" else session.pk + 1)
+    live.close()
+
+    leftovers.take_all(tmp_path, here, [])
+
+    assert texts() == expected
+    assert not SpoolReader(spool).pending()
 
 
 def test_a_spool_that_cannot_be_read_keeps_no_other_waiting(tmp_path, session, here, spool):
