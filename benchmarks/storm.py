@@ -28,7 +28,7 @@ from benchmarks.installation import KEYS, HostMachine, Installation, eventually
 SCENES = ("restart", "database", "whatsapp", "disk")
 SENDER = "5521900000000"
 #: Bytes of the small disk for each session, and what is left of it while it is "full".
-DISK_PER_SESSION, DISK_MORE = 1_600_000, 64_000_000
+DISK_PER_SESSION, DISK_MORE = 8_000_000, 64_000_000
 
 
 def main() -> int:

@@ -121,8 +121,8 @@ class SpoolReader:
 
     def __init__(self, directory: str | Path) -> None:
         self._directory = Path(directory)
-        self._committed = load_position(self._directory)
-        self._cursor = self._committed
+        #: Behind what was read, what was taken over, and what is on the disk as taken over.
+        self._cursor = self._taken = self._stored = load_position(self._directory)
         #: Records that could not be read and were passed over, since this reader was made.
         self.damaged = 0
 
@@ -142,23 +142,35 @@ class SpoolReader:
     def commit(self) -> None:
         """Remember durably that everything that `read()` has given is taken over, and delete the segments behind it.
 
-        A segment goes once something in a later one was taken over; the newest always stays.
+        A segment goes once something in a later one was taken over; the newest always stays. On a full disk it is remembered in memory
+        alone: what was taken over must not be taken again because of that, unless the process ends.
         """
-        if self._cursor == self._committed:
+        self._taken = self._cursor
+        if self._taken == self._stored:
             return
-        _store_position(self._directory, self._cursor)
-        self._committed = self._cursor
+        try:
+            _store_position(self._directory, self._taken)
+        except OSError as error:
+            logger.error("spool_position_not_stored directory=%s error=%s", self._directory, error.strerror)
+            return
+        self._stored = self._taken
         for number in _segments(self._directory):
-            if number < self._committed.segment:
+            if number < self._stored.segment:
                 _segment_path(self._directory, number).unlink(missing_ok=True)
 
     def rewind(self) -> None:
         """Read again from the last `commit()`: what was read since could not be stored."""
-        self._cursor = self._committed
+        self._cursor = self._taken
+
+    def reopen(self) -> None:
+        """Between two writers: go on behind what was taken over; from the beginning where the directory was cleared away meanwhile."""
+        stored = load_position(self._directory)
+        if stored != self._stored or not _segment_path(self._directory, self._taken.segment).exists():
+            self._cursor = self._taken = self._stored = stored
 
     def pending(self) -> bool:
         """Whether an event is not committed yet, read or unread. An incomplete last record does not count."""
-        return any(event is not None for event, _ in _events_from(self._directory, self._committed))
+        return any(event is not None for event, _ in _events_from(self._directory, self._taken))
 
     def _note_damage(self, place: Position) -> None:
         self.damaged += 1

@@ -46,9 +46,9 @@ class Intake:
             log.warning("spool_not_readable", extra=extra)
 
     def reopen(self) -> None:
-        """Between two clients. Somebody may have cleared the directory away: then the next spool begins anew, and so must its reader."""
+        """Between two clients. Somebody may have cleared the directory away."""
         session_path.make(self._runner.directory, self._runner.session.session_id)
-        self.spool = SpoolReader(self._runner.directory / SPOOL_NAME)
+        self.spool.reopen()
 
     def take_keys(self) -> None:
         """The changes of the live store, where there may be some."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import shutil
 import stat
 import struct
 import subprocess
@@ -268,6 +269,41 @@ def test_what_a_full_disk_refuses_to_the_last_is_given_back(tmp_path: Path, monk
 
     assert writer.retry()
     assert SpoolReader(tmp_path).read() == []
+
+
+def test_what_was_taken_over_is_not_given_again_where_the_disk_has_no_room_for_the_position(tmp_path: Path) -> None:
+    write(tmp_path, message(1))
+    reader, obstacle = SpoolReader(tmp_path), tmp_path / "position.new"
+    obstacle.mkdir()  # stands for a full disk: a file of that name cannot be written
+    assert numbers(reader.read()) == [1]
+    reader.commit()
+
+    reader.rewind()
+    assert reader.read() == []
+    assert not reader.pending()
+    reader.reopen()
+    assert reader.read() == []
+
+    assert numbers(SpoolReader(tmp_path).read()) == [1], "after a crash it is given once more"
+    obstacle.rmdir()
+    reader.commit()
+    assert SpoolReader(tmp_path).read() == []
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["stored", "not stored"])
+def test_a_spool_that_was_cleared_away_is_read_from_its_new_beginning(tmp_path: Path, full: bool) -> None:
+    write(tmp_path, message(1), message(2))
+    reader = SpoolReader(tmp_path)
+    reader.read()
+    if full:
+        (tmp_path / "position.new").mkdir()
+    reader.commit()
+
+    shutil.rmtree(tmp_path)
+    reader.reopen()
+    write(tmp_path, message(3))
+
+    assert numbers(reader.read()) == [3]
 
 
 def test_what_was_appended_survives_a_kill(tmp_path: Path) -> None:
