@@ -123,10 +123,9 @@ def trouble(scene: str, installation: Installation, host: HostMachine, options: 
 
 def fill(disk: Path) -> Path:
     path = disk / "full"
-    with path.open("wb") as file, contextlib.suppress(OSError):
-        while True:
-            file.write(bytes(4096))
-            file.flush()
+    with contextlib.suppress(OSError), path.open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
     return path
 
 
