@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 #: The library reconnects by itself after most losses, often within 20 ms: a loss is told only when it lasts.
 TELL_LOSS_AFTER = 1.0
-#: The vault is saved in full once more, so long after a login.
+#: A session is at rest so long after a login; after its first one, the vault is saved in full once more then.
 SETTLED_AFTER = 5.0
 #: How long the library may try to reconnect before it is started anew.
 RECONNECT_TIMEOUT = 60.0
@@ -198,6 +198,7 @@ def _round_ended(runner: Runner, event: ev.PairingRoundEnded) -> None:
 
 
 def _paired(runner: Runner, event: ev.Paired) -> None:
+    runner.just_linked = True
     runner.intake.write_through()
     runner.end_round("paired")
     runner.cancel("round")
@@ -264,9 +265,16 @@ def _connected(runner: Runner, event: ev.Connected) -> None:
     runner.services.whatsapp_answers()
     runner.reset_delays()
     runner.outbox.grew = True
-    runner.after("settle", SETTLED_AFTER, runner.intake.save_in_full)
+    runner.after("settle", SETTLED_AFTER, lambda: _settle(runner))
     if runner.unlink_when_connected:
         log_out(runner)
+
+
+def _settle(runner: Runner) -> None:
+    """Later logins leave it to the backups to compare: hundreds of sessions come back at once."""
+    if runner.just_linked:
+        runner.intake.save_in_full()
+        runner.just_linked = False
 
 
 def hurry(runner: Runner) -> None:

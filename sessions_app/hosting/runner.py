@@ -63,7 +63,7 @@ class Runner:
         self.engine: Engine | None = None
         self.open_commands: list[SessionCommand] = []
         self.wanted_phone = self.pairing_phone = ""
-        self.unlink_when_connected = self.hurried = self.handed_over = False
+        self.unlink_when_connected = self.hurried = self.handed_over = self.just_linked = False
         #: Another phone than the expected one is linked.
         self.wrong_number = False
         self._next_delay = backoff.FIRST_DELAY
