@@ -321,8 +321,9 @@ class Supervisor:
         leaving = sorted(self.runners.values(), key=lambda runner: runner.phase == "running")
         pause = min(HAND_OVER_EVERY, HAND_OVER_WITHIN / max(1, len(leaving)))
         for runner in leaving:
+            runs = runner.phase == "running"
             runner.post(runner.hand_over)
-            if runner.phase == "running":
+            if runs:
                 time.sleep(pause)
 
     def _mark_stopping(self) -> None:
