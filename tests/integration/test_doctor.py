@@ -27,6 +27,7 @@ from sessions_app.vault import crypto, crypto_check
 from simulator import Simulator
 from tests.processes import database_url
 from tests.rows import make_host, make_session
+from tests.simulated import simulated
 
 pytestmark = pytest.mark.django_db
 
@@ -256,9 +257,7 @@ def test_news_that_does_not_cross_processes_is_a_failure(settings: Any, monkeypa
 
 @pytest.fixture
 def sim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
-    with Simulator(state_dir=tmp_path / "simulator") as running:
-        for name, value in running.environment.items():
-            monkeypatch.setenv(name, value)
+    with simulated(tmp_path / "simulator", monkeypatch) as running:
         yield running
 
 

@@ -9,13 +9,12 @@ import pytest
 
 from simulator import Simulator
 from tests.protocol.hosts import RunningHost, running_host
+from tests.simulated import simulated
 
 
 @pytest.fixture
 def sim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
-    with Simulator(state_dir=tmp_path / "simulator") as running:
-        for name, value in running.environment.items():
-            monkeypatch.setenv(name, value)
+    with simulated(tmp_path / "simulator", monkeypatch) as running:
         yield running
 
 

@@ -15,15 +15,14 @@ from sessions_app.models import PairingRound, SessionEvent, WhatsAppSession
 from simulator import Simulator
 from tests.processes import ROOT
 from tests.protocol.hosts import RunningHost, eventually, pair, running_host, wait_for_status
+from tests.simulated import simulated
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
 def sim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
-    with Simulator(state_dir=tmp_path / "simulator") as running:
-        for name, value in running.environment.items():
-            monkeypatch.setenv(name, value)
+    with simulated(tmp_path / "simulator", monkeypatch) as running:
         monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{Path(__file__).parent / 'saboteur'}")
         yield running
 

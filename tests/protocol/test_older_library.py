@@ -19,6 +19,7 @@ from simulator import Simulator
 from tests.protocol.hosts import eventually, running_host, wait_for_status
 from tests.protocol.record_older import ANA, BIA, FOLDER, STATE, STORE
 from tests.rows import make_host
+from tests.simulated import simulated
 
 pytestmark = pytest.mark.django_db(transaction=True)
 #: Of the library's schema in each recording, and of the present one.
@@ -43,9 +44,7 @@ def sim(older: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
     state.mkdir()
     for path in older.glob(f"{STATE}*"):
         path.rename(state / path.name)
-    with Simulator(state_dir=state) as running:
-        for name, value in running.environment.items():
-            monkeypatch.setenv(name, value)
+    with simulated(state, monkeypatch) as running:
         yield running
 
 
