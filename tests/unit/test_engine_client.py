@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -118,3 +119,29 @@ def test_a_client_that_is_stopped_before_its_turn_never_dials(tmp_path: Path) ->
 
     assert ended.get(timeout=30).error == ""
     assert "run" not in wire.asked
+
+
+def test_a_message_whose_keys_were_not_stored_is_not_acknowledged_before_the_socket_is_closed(tmp_path: Path) -> None:
+    """The library acknowledges it when the handler returns."""
+    closing, close = threading.Event(), threading.Event()
+
+    class Slow(Wire):
+        def disconnect(self, uuid: str) -> None:
+            closing.set()
+            assert close.wait(30)
+
+    wire = Slow()
+    command = StartClient(
+        session="shop", epoch=1, path=str(tmp_path / "store.db"), spool=str(tmp_path / "spool"), lease_seconds=60
+    )
+    client = Client(wire, command, wire, lambda _, last_word: None)  # type: ignore[arg-type]
+    library = threading.Thread(target=client._on_not_stored, args=("3A11",))
+    library.start()
+    assert closing.wait(30)
+
+    library.join(0.2)
+    assert library.is_alive()
+    close.set()
+    library.join(30)
+    assert not library.is_alive()
+    assert client.closed
