@@ -340,7 +340,7 @@ _NOT_STORED = re.compile(
 #: whatsmeow, `retry.go`: where it is about to answer a retry receipt, where it has, and where it cannot or will not.
 _OF_RESENDING = ("Found message ", "Sent retry ")
 #: What a serialized line has that may have to be read at all: most are stanzas.
-_OF_INTEREST = re.compile(b"WARN|ERROR|Found message |Sent retry ")
+_OF_INTEREST = re.compile("|".join(("WARN", "ERROR", *_OF_RESENDING)).encode())
 _RESENDING = re.compile(r"Found message in .* for \S+?/(?P<id>\S+) from (?P<receiver>\S+)$")
 _RESENT = re.compile(r"Sent retry #\d+ for \S+?/(?P<id>\S+) to (?P<receiver>\S+)$")
 _NOT_RESENT = re.compile(r"Failed to handle retry receipt for \S+?/(?P<id>\S+) from (?P<receiver>\S+?): ")

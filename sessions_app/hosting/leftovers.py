@@ -25,9 +25,9 @@ def take(session: WhatsAppSession, spool: SpoolReader, directory: Path) -> int:
     """Record the messages and receipts that an earlier run left in a session's directory; its other events are history. Returns how
     many messages."""
     spool.rewind()
-    taken, ours = 0, _is_of(session, directory)
+    taken = 0
     while batch := spool.read():
-        if ours:
+        if _is_of(session, directory):
             taken += _record(session, batch)
         else:
             log.warning("leftovers_of_a_deleted_session", extra={"session": session.session_id, "events": len(batch)})

@@ -192,7 +192,7 @@ class Runner:
 
     def open(self) -> None:
         """Begin if the session should run; else stay a moment for the command that it was claimed for."""
-        self.session.refresh_from_db(from_queryset=WhatsAppSession.objects.select_related("lease_host"))
+        self._reread_session()
         self.intake.take_leftovers()
         self.outbox.give_up_interrupted()
         if self.should_run:
@@ -200,6 +200,9 @@ class Runner:
         else:
             self.phase = "idle"
             self.after("unused", UNUSED_TIMEOUT, self.finish)
+
+    def _reread_session(self) -> None:
+        self.session.refresh_from_db(from_queryset=WhatsAppSession.objects.select_related("lease_host"))
 
     @property
     def should_run(self) -> bool:
@@ -220,7 +223,7 @@ class Runner:
         self.cancel("unused")
         if self._leaves_instead():
             return
-        self.session.refresh_from_db(from_queryset=WhatsAppSession.objects.select_related("lease_host"))
+        self._reread_session()
         if self.session.paired_at and not self.session.has_creds:
             # Not a session that was never linked: showing a code here would hide that something was lost.
             self.give_up(Event.FAILED, Reason.CREDENTIALS_MISSING)

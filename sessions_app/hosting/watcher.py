@@ -1,7 +1,7 @@
 """Notices commits in live stores: one thread looks at all of them, many times a second.
 
-`PRAGMA data_version` on an open reader is exact and costs about 15 µs. That is for stores that have changed lately. For the others, which
-are most, the status of their write-ahead log is enough, at a tenth of that: a commit changes its time of modification, unless that is
+`PRAGMA data_version` on an open reader is exact and costs 6 µs. That is for stores that have changed lately. For the others, which are
+most, the status of their write-ahead log is enough, at half of that: a commit changes its time of modification, unless that is
 coarse and another write was just before; then the store is one of those that have changed lately.
 """
 

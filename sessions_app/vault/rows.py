@@ -116,8 +116,9 @@ def _insert(connection: sqlite3.Connection, name: str, rows: list[keys.Row]) -> 
     for row in rows:
         if not row.keys() <= known:
             raise BadSnapshot(f"The vault's rows do not fit its schema: {name} has no such columns.")
-        marks, values = zip(*map(_bind, row.values()), strict=True)
-        connection.execute(_insertion(name, tuple(row), marks), values)
+        bound = [_bind(value) for value in row.values()]
+        marks = tuple(mark for mark, _ in bound)
+        connection.execute(_insertion(name, tuple(row), marks), [value for _, value in bound])
 
 
 @lru_cache(maxsize=256)
